@@ -1,0 +1,60 @@
+# Heddle. `make run` and `make test` need only Python 3.11+, git and make; they create .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard protos/heddle/v1/*.proto)
+SERVICES := protos/heddle/v1/queues.proto
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) $(PROTOS) \
+  && $(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) $(SERVICES)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types protos protos-check fmt bench bench-peers crash soak fuzz clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Heddle needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --group dev --editable .
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run ## start a broker, data in ./data (ARGS="--grpc 127.0.0.1:0 ..." to change)
+	$(BIN)/heddle serve $(ARGS)
+
+test: $(VENV)/.dev lint types protos-check ## everything that CI runs (under 20 minutes)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev lint types protos-check ## the everyday part (under 3 minutes)
+	$(BIN)/python -m pytest -m 'not full' $(ARGS)
+
+lint: $(VENV)/.dev ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: $(VENV)/.dev ## generate the protobuf code from protos/
+	$(call PROTOC,clients/python)
+
+protos-check: $(VENV)/.dev ## the committed protobuf code is that of protos/
+	@rm -rf $(VENV)/protos && mkdir -p $(VENV)/protos
+	@$(call PROTOC,$(VENV)/protos)
+	@for f in $$(cd $(VENV)/protos && find . -type f); do \
+	  cmp $(VENV)/protos/$$f clients/python/$$f || { echo "run 'make protos' and commit"; exit 1; }; done
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
