@@ -1,0 +1,61 @@
+"""Every number that AWS promises and every bound that Heddle sets, each with its unit and its source.
+
+No other module spells these digits. "SQS" is the Amazon SQS API reference and developer guide (2012-11-05); "ours" is
+a choice of Heddle's, with the reason beside it.
+"""
+
+from typing import Final
+
+# --- queues: messages (SQS)
+MESSAGE_BYTES_MAX: Final = 1_048_576  # SendMessage: body and attributes together; 1 MiB since August 2025
+BATCH_ENTRIES_MAX: Final = 10  # SendMessageBatch and the other batch calls
+BATCH_REQUEST_BYTES_MAX: Final = 1_048_576  # SendMessageBatch: all entries together
+MESSAGE_ATTRIBUTES_MAX: Final = 10  # SendMessage
+ATTRIBUTE_NAME_CHARACTERS_MAX: Final = 256  # message attribute names
+ATTRIBUTE_TYPE_CHARACTERS_MAX: Final = 256  # message attribute data types
+GROUP_ID_CHARACTERS_MAX: Final = 128  # MessageGroupId, MessageDeduplicationId
+ENTRY_ID_CHARACTERS_MAX: Final = 80  # Id of a batch entry
+DELAY_SECONDS_MAX: Final = 900  # DelaySeconds
+VISIBILITY_TIMEOUT_SECONDS_MAX: Final = 43_200  # 12 hours, in total since the receive
+WAIT_TIME_SECONDS_MAX: Final = 20  # ReceiveMessage, WaitTimeSeconds
+RECEIVE_MESSAGES_MAX: Final = 10  # ReceiveMessage, MaxNumberOfMessages
+IN_FLIGHT_MESSAGES_MAX: Final = 120_000  # per standard queue
+RECEIPT_HANDLE_CHARACTERS_MAX: Final = 1_024
+
+# --- queues: attributes (SQS)
+QUEUE_NAME_CHARACTERS_MAX: Final = 80
+MESSAGE_SIZE_ATTRIBUTE_BYTES_MIN: Final = 1_024  # MaximumMessageSize
+RETENTION_SECONDS_MIN: Final = 60  # MessageRetentionPeriod
+RETENTION_SECONDS_MAX: Final = 1_209_600  # 14 days
+RETENTION_SECONDS_DEFAULT: Final = 345_600  # 4 days
+VISIBILITY_TIMEOUT_SECONDS_DEFAULT: Final = 30
+KMS_REUSE_SECONDS_MIN: Final = 60  # KmsDataKeyReusePeriodSeconds
+KMS_REUSE_SECONDS_MAX: Final = 86_400
+KMS_REUSE_SECONDS_DEFAULT: Final = 300
+POLICY_BYTES_MAX: Final = 8_192
+TAGS_MAX: Final = 50
+TAG_KEY_CHARACTERS_MAX: Final = 128
+TAG_VALUE_CHARACTERS_MAX: Final = 256
+LIST_RESULTS_MAX: Final = 1_000  # ListQueues, MaxResults
+QUEUE_DELETED_RECENTLY_SECONDS: Final = 60  # CreateQueue after DeleteQueue
+PURGE_INTERVAL_SECONDS: Final = 60  # PurgeQueue after PurgeQueue
+
+# --- streaming calls (ours)
+PRODUCE_BATCH_BYTES_MAX: Final = 2_097_152  # two messages of the largest size; larger values fragment LMDB's free list
+PRODUCE_BATCH_MESSAGES_MAX: Final = 10_000  # keeps one parse on the main thread under half a millisecond
+CONSUME_CREDIT_MAX: Final = IN_FLIGHT_MESSAGES_MAX  # more could never be in flight
+CONSUME_RANGES_MAX: Final = 10_000  # ranges in one request: one request stays a few milliseconds of work
+CONSUME_BUFFERED_BYTES_MAX: Final = 4_194_304  # deliveries waiting for a slow stream
+PEEK_MESSAGES_MAX: Final = 100
+
+# --- the log (ours)
+COALESCED_BATCH_BYTES_MAX: Final = 262_144  # small sends of one commit share a batch up to here
+ENTRY_INDEX_MAX: Final = 256  # entries of one log kept in memory; others are one range scan away
+ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
+
+# --- slices: the most that one step does on the main thread before it yields (ours; each measured at 1 to 3 ms)
+SWEEP_ENTRIES_MAX: Final = 500
+EXPIRY_RUNS_MAX: Final = 2_000
+
+assert PRODUCE_BATCH_BYTES_MAX >= MESSAGE_BYTES_MAX
+assert RETENTION_SECONDS_MIN <= RETENTION_SECONDS_DEFAULT <= RETENTION_SECONDS_MAX

@@ -1,0 +1,10 @@
+"""Logs: batches in wire format, and entries that refer to them.
+
+Never: delivery state (that is the planes'), or a Python step for every message.
+"""
+
+from broker.log.batches import Batches
+from broker.log.log import Entry, Log
+from broker.log.packed import Message, PackedBatch, count_messages, pack
+
+__all__ = ["Batches", "Entry", "Log", "Message", "PackedBatch", "count_messages", "pack"]

@@ -1,0 +1,171 @@
+"""A log: an append-only sequence of entries, each naming messages of one batch.
+
+Queues, shards and archives are logs. A log knows where a message is and when it came, not what state it is in. Never:
+a step per message.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgpack
+from sortedcontainers import SortedDict
+
+from broker.limits import COALESCED_BATCH_BYTES_MAX, ENTRY_INDEX_MAX, ENTRY_READ_AHEAD
+from broker.log.batches import Batches
+from broker.log.packed import PackedBatch
+from broker.store import Store, Table
+from broker.store.keys import SEQUENCE_END, pair, pair_sequence
+
+
+@dataclass(slots=True)
+class Entry:
+    """Messages [base, base + count) of a log: those of the batch from ``first_index`` on."""
+
+    base: int
+    count: int
+    batch_id: int
+    first_index: int
+    appended_at_ms: int
+    sender_id: str
+    nbytes: int
+    """Size of these messages in the batch, packed."""
+
+    @property
+    def end(self) -> int:
+        return self.base + self.count
+
+    def encode(self) -> bytes:
+        record: bytes = msgpack.packb(
+            (self.batch_id, self.count, self.first_index, self.appended_at_ms, self.sender_id, self.nbytes)
+        )
+        return record
+
+    @classmethod
+    def decode(cls, key: bytes, record: bytes) -> "Entry":
+        batch_id, count, first_index, appended_at_ms, sender_id, nbytes = msgpack.unpackb(record)
+        return cls(pair_sequence(key), count, batch_id, first_index, appended_at_ms, sender_id, nbytes)
+
+
+class Log:
+    """The entries of one log. Sequence numbers start at ``next_sequence``, which the log's owner keeps at rest.
+
+    Small appends of the same moment and sender share one entry and one batch: concatenated batches are a batch.
+    """
+
+    __slots__ = ("_batches", "_index", "_open", "_open_parts", "_store", "log_id", "next_sequence")
+
+    def __init__(self, store: Store, batches: Batches, log_id: int, next_sequence: int) -> None:
+        self._store, self._batches = store, batches
+        self.log_id = log_id
+        self.next_sequence = next_sequence
+        self._index: SortedDict = SortedDict()  # base -> Entry; some of the entries, never stale
+        self._open: Entry | None = None  # the newest entry while appends may still join it
+        self._open_parts: list[bytes] = []
+
+    def append(self, packed: bytes, count: int, now_ms: int, sender_id: str) -> tuple[int, int, int]:
+        """Appends the messages of a packed batch. Returns (base sequence, batch id, index of the first message)."""
+        entry = self._open
+        if (
+            entry is None
+            or entry.appended_at_ms != now_ms
+            or entry.sender_id != sender_id
+            or entry.nbytes + len(packed) > COALESCED_BATCH_BYTES_MAX
+        ):
+            self._close_open()
+            entry = Entry(self.next_sequence, 0, self._batches.new_id(), 0, now_ms, sender_id, 0)
+            self._open = self._index[entry.base] = entry
+            self._store.touch(self)
+        index = entry.count
+        self._open_parts.append(packed)
+        entry.nbytes += len(packed)
+        self._store.appended_bytes += len(packed)
+        entry.count += count
+        base = self.next_sequence
+        self.next_sequence += count
+        return base, entry.batch_id, index
+
+    def flush(self) -> None:
+        self._close_open()
+        self._bound_index()
+
+    def entry_at(self, sequence: int) -> Entry | None:
+        """The entry that holds ``sequence``; None when there is none (never appended, or trimmed)."""
+        entry = self._indexed(sequence)
+        if entry is not None:
+            return entry
+        found = self._store.scan(
+            Table.ENTRIES, pair(self.log_id, 0), pair(self.log_id, sequence + 1), limit=1, reverse=True
+        )
+        start = found[0][0] if found else pair(self.log_id, sequence)
+        self._load(start, ENTRY_READ_AHEAD)
+        return self._indexed(sequence)
+
+    def slices(self, first: int, end: int) -> Iterator[tuple[Entry, int, int]]:
+        """The entries that hold [first, end), each with the part of the range that it holds; gaps are left out."""
+        while first < end:
+            entry = self.entry_at(first)
+            if entry is None:
+                entry = self.first_entry(first)
+                if entry is None or entry.base >= end:
+                    return
+                first = entry.base
+            stop = min(end, entry.end)
+            yield entry, first, stop
+            first = stop
+
+    def first_entry(self, sequence: int = 0) -> Entry | None:
+        """The first entry with base at or above ``sequence``."""
+        rows = self._load(pair(self.log_id, sequence), 1)
+        position = self._index.bisect_left(sequence)
+        in_memory = self._index.peekitem(position)[1] if position < len(self._index) else None
+        if rows and (in_memory is None or rows[0].base < in_memory.base):
+            return rows[0]
+        return in_memory
+
+    def payload(self, entry: Entry) -> PackedBatch | None:
+        """The batch of an entry when it can be had without the disk."""
+        if entry is self._open:
+            self._close_open()
+        return self._batches.cached(entry.batch_id)
+
+    def trim(self, entry: Entry) -> None:
+        """Deletes an entry and gives up its batch."""
+        if entry is self._open:
+            self._close_open()
+        self._index.pop(entry.base, None)
+        self._store.delete(Table.ENTRIES, pair(self.log_id, entry.base))
+        self._batches.release(entry.batch_id)
+
+    def _close_open(self) -> None:
+        """Writes the newest entry: later appends start another."""
+        entry = self._open
+        if entry is None:
+            return
+        packed = self._open_parts[0] if len(self._open_parts) == 1 else b"".join(self._open_parts)
+        self._store.appended_bytes -= entry.nbytes
+        self._open, self._open_parts = None, []
+        self._batches.write(entry.batch_id, packed)
+        self._store.put(Table.ENTRIES, pair(self.log_id, entry.base), entry.encode())
+
+    def _indexed(self, sequence: int) -> Entry | None:
+        position = self._index.bisect_right(sequence) - 1
+        if position >= 0:
+            entry: Entry = self._index.peekitem(position)[1]
+            if sequence < entry.end:
+                return entry
+        return None
+
+    def _load(self, start: bytes, limit: int) -> list[Entry]:
+        rows = self._store.scan(Table.ENTRIES, start, pair(self.log_id, SEQUENCE_END), limit=limit)
+        entries = []
+        for key, record in rows:
+            known = self._index.get(pair_sequence(key))
+            entry = known if known is not None else Entry.decode(key, record)
+            self._index[entry.base] = entry
+            entries.append(entry)
+        return entries
+
+    def _bound_index(self) -> None:
+        # Those nearest to the tail go first: a consumer behind needs the head, and one at the tail keeps it short.
+        while len(self._index) > ENTRY_INDEX_MAX:
+            self._index.popitem(-1)

@@ -1,0 +1,206 @@
+"""Queue attributes: names, ranges, defaults, and the typed values that the plane works with.
+
+Source: SetQueueAttributes and CreateQueue of the SQS API. FIFO attributes, dead-letter queues and permissions are
+recognised and refused until the plane has them. Never: knowledge of messages.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from broker import limits
+from broker.errors import InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue, UnsupportedOperation
+
+INTEGER_RANGES: Final[Mapping[str, tuple[int, int, int]]] = {
+    # name: (default, lowest, highest)
+    "DelaySeconds": (0, 0, limits.DELAY_SECONDS_MAX),
+    "MaximumMessageSize": (
+        limits.MESSAGE_BYTES_MAX,
+        limits.MESSAGE_SIZE_ATTRIBUTE_BYTES_MIN,
+        limits.MESSAGE_BYTES_MAX,
+    ),
+    "MessageRetentionPeriod": (
+        limits.RETENTION_SECONDS_DEFAULT,
+        limits.RETENTION_SECONDS_MIN,
+        limits.RETENTION_SECONDS_MAX,
+    ),
+    "ReceiveMessageWaitTimeSeconds": (0, 0, limits.WAIT_TIME_SECONDS_MAX),
+    "VisibilityTimeout": (
+        limits.VISIBILITY_TIMEOUT_SECONDS_DEFAULT,
+        0,
+        limits.VISIBILITY_TIMEOUT_SECONDS_MAX,
+    ),
+}
+DEFAULTS: Final[Mapping[str, str]] = {
+    **{name: str(default) for name, (default, _, _) in INTEGER_RANGES.items()},
+    "SqsManagedSseEnabled": "true",
+}
+FIFO_ONLY: Final = frozenset({"FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"})
+COUNTS: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+READ_ONLY: Final = frozenset({*COUNTS, "CreatedTimestamp", "LastModifiedTimestamp", "QueueArn"})
+OPTIONAL: Final = frozenset(
+    {"Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds"}
+)
+KNOWN: Final = frozenset({*DEFAULTS, *FIFO_ONLY, *READ_ONLY, *OPTIONAL})
+_NOT_YET: Final = frozenset({"RedrivePolicy", "RedriveAllowPolicy"})
+_JSON: Final = frozenset({"Policy", *_NOT_YET})
+
+
+class QueueAttributes:
+    """The settable attributes of a queue, as strings, and the numbers that are asked for on every call."""
+
+    __slots__ = (
+        "delay_ms",
+        "maximum_message_bytes",
+        "retention_ms",
+        "values",
+        "visibility_timeout_ms",
+        "wait_time_seconds",
+    )
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values: dict[str, str] = {**DEFAULTS, **values}
+        self.delay_ms = self._number("DelaySeconds") * 1000
+        self.maximum_message_bytes = self._number("MaximumMessageSize")
+        self.retention_ms = self._number("MessageRetentionPeriod") * 1000
+        self.wait_time_seconds = self._number("ReceiveMessageWaitTimeSeconds")
+        self.visibility_timeout_ms = self._number("VisibilityTimeout") * 1000
+
+    def _number(self, name: str) -> int:
+        return int(self.values[name])
+
+    def changed_by(self, requested: Mapping[str, str]) -> "QueueAttributes":
+        """These with the requested values, all of them or none. Raises InvalidAttributeName, InvalidAttributeValue."""
+        values = dict(self.values)
+        if requested.get("KmsMasterKeyId") and _boolean_or_none(requested.get("SqsManagedSseEnabled")) == "true":
+            raise InvalidAttributeName(
+                "You can use one type of server-side encryption (SSE) at one time. "
+                "You can either enable KMS SSE or SQS SSE."
+            )
+        for name, raw in requested.items():
+            value = _validated(name, raw)
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value
+            if name == "KmsMasterKeyId" and value is not None:
+                values["SqsManagedSseEnabled"] = "false"
+        return QueueAttributes(values)
+
+    def first_difference(self, requested: Mapping[str, str]) -> str | None:
+        """The first requested attribute whose value differs from the current one; None when all are equal."""
+        for name, raw in requested.items():
+            value, current = _validated(name, raw), self.values.get(name)
+            if name in _JSON and value is not None and current is not None:
+                if json.loads(value) != json.loads(current):
+                    return name
+            elif value != current:
+                return name
+        return None
+
+
+def _validated(name: str, raw: str) -> str | None:
+    """The value as it is kept; None for one that is removed by the empty string."""
+    if name in INTEGER_RANGES:
+        _, lowest, highest = INTEGER_RANGES[name]
+        return _integer(name, raw, lowest, highest)
+    validate = _VALIDATORS.get(name)
+    if validate is not None:
+        return validate(name, raw)
+    if name in {"FifoQueue", "ContentBasedDeduplication"} or name not in FIFO_ONLY:
+        raise InvalidAttributeName(f"Unknown Attribute {name}.")
+    raise InvalidAttributeName(f"You can specify the {name} only when FifoQueue is set to true.")
+
+
+def _integer(name: str, raw: str, lowest: int, highest: int) -> str:
+    # isdecimal() would let through digits of other scripts, which int() reads and AWS does not.
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 10 and lowest <= int(raw) <= highest):
+        raise InvalidAttributeValue(f"Invalid value for the parameter {name}.")
+    return str(int(raw))
+
+
+def _boolean_or_none(raw: str | None) -> str | None:
+    return raw.lower() if raw is not None and raw.lower() in {"true", "false"} else None
+
+
+def _boolean(name: str, raw: str) -> str:
+    value = _boolean_or_none(raw)
+    if value is None:
+        raise InvalidAttributeValue(f"Invalid value for the parameter {name}.")
+    return value
+
+
+def _kms_reuse_period(name: str, raw: str) -> str | None:
+    value = _integer(name, raw, limits.KMS_REUSE_SECONDS_MIN, limits.KMS_REUSE_SECONDS_MAX)
+    return None if int(value) == limits.KMS_REUSE_SECONDS_DEFAULT else value
+
+
+def _policy(name: str, raw: str) -> str | None:
+    if not raw:
+        return None
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or len(raw.encode()) > limits.POLICY_BYTES_MAX:
+        raise InvalidAttributeValue(f"Invalid value for the parameter {name}.")
+    return raw
+
+
+def _not_yet(name: str, raw: str) -> str | None:
+    if raw:
+        raise UnsupportedOperation(f"{name} is not supported by this version of Heddle.")
+    return None
+
+
+_VALIDATORS: Final[Mapping[str, Callable[[str, str], str | None]]] = {
+    "SqsManagedSseEnabled": _boolean,
+    "KmsMasterKeyId": lambda _name, raw: raw or None,
+    "KmsDataKeyReusePeriodSeconds": _kms_reuse_period,
+    "Policy": _policy,
+    **dict.fromkeys(_NOT_YET, _not_yet),
+}
+
+
+def requested_fifo(requested: Mapping[str, str]) -> bool:
+    """Whether CreateQueue asks for a FIFO queue. Raises InvalidAttributeValue for anything but a boolean."""
+    raw = requested.get("FifoQueue")
+    return raw is not None and _boolean("FifoQueue", raw) == "true"
+
+
+def wanted_names(requested: list[str]) -> set[str]:
+    """The attribute names that GetQueueAttributes asks for, "All" spelled out. Raises InvalidAttributeName."""
+    names: set[str] = set()
+    for name in requested:
+        if name == "All":
+            names |= KNOWN
+        elif name in KNOWN:
+            names.add(name)
+        else:
+            raise InvalidAttributeName(f"Unknown Attribute {name}.")
+    return names
+
+
+def check_tags(queue_name: str, current: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """The tags after adding. Raises InvalidParameterValue; then nothing is added."""
+    for key, value in added.items():
+        if not 1 <= len(key) <= limits.TAG_KEY_CHARACTERS_MAX:
+            raise InvalidParameterValue("Tag keys must be between 1 and 128 characters in length.")
+        if len(value) > limits.TAG_VALUE_CHARACTERS_MAX:
+            raise InvalidParameterValue("Tag values must be between 0 and 256 characters in length.")
+        if not (_tag_characters(key) and _tag_characters(value)):
+            raise InvalidParameterValue(
+                "Tag keys and values can only include letters, digits, whitespace and _ . : / = + - @."
+            )
+    tags = {**current, **added}
+    if len(tags) > limits.TAGS_MAX:
+        raise InvalidParameterValue(f"Too many tags added for queue {queue_name}.")
+    return tags
+
+
+def _tag_characters(text: str) -> bool:
+    return all(c.isalnum() or c.isspace() or c in "_.:/=+-@" for c in text)

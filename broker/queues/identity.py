@@ -1,0 +1,73 @@
+"""Names of messages: message ids, and receipt handles that only this store makes.
+
+Both derive from state (batch id, index, sequence number), not from chance: they survive a restart and a move to another
+machine. Never: a look into the store.
+"""
+
+import binascii
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import Final
+from uuid import UUID
+
+from broker import limits
+from broker.errors import ReceiptHandleIsInvalid
+
+_VERSION_AND_VARIANT: Final = (0x8 << 76) | (0b10 << 62)  # UUID version 8: a layout of our own
+_HANDLE = struct.Struct(">QQQ")
+_MAC_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptHandle:
+    """One receive of one message: the log it is in, its sequence number, and the delivery that handed it out."""
+
+    log_id: int
+    sequence: int
+    delivery_id: int
+
+
+class Identity:
+    """``store_id``: 16 random bytes, made once for a store. They keep the ids of two stores apart and handles honest."""
+
+    def __init__(self, store_id: bytes) -> None:
+        self._mask = int.from_bytes(blake2s(store_id, person=b"msgid").digest()[:16], "big")
+        self._key = blake2s(store_id, person=b"handle").digest()
+
+    def message_id(self, batch_id: int, index: int) -> bytes:
+        """The 16 bytes of the UUID of message ``index`` of a batch: that of message 0 with the index added to its last
+        four bytes. The upper twelve are the batch id, masked so that the ids of two stores do not meet."""
+        # 90 free bits above the last four bytes: 48, then 12 after the version, then 30 after the variant.
+        upper = (batch_id ^ (self._mask >> 32)) & ((1 << 90) - 1)
+        word = (upper >> 42 << 80) | (((upper >> 30) & 0xFFF) << 64) | ((upper & 0x3FFFFFFF) << 32)
+        low = (self._mask + index) & 0xFFFFFFFF
+        return (word | _VERSION_AND_VARIANT | low).to_bytes(16, "big")
+
+    def message_id_text(self, batch_id: int, index: int) -> str:
+        return str(UUID(bytes=self.message_id(batch_id, index)))
+
+    def encode_handle(self, handle: ReceiptHandle) -> str:
+        body = _HANDLE.pack(handle.log_id, handle.sequence, handle.delivery_id)
+        return urlsafe_b64encode(body + self._mac(body)).decode()
+
+    def decode_handle(self, text: str) -> ReceiptHandle:
+        """Raises ReceiptHandleIsInvalid for what ``encode_handle`` of this store did not make."""
+        try:
+            if len(text) > limits.RECEIPT_HANDLE_CHARACTERS_MAX:
+                raise ValueError(len(text))
+            data = urlsafe_b64decode(text.encode("ascii"))
+        except (ValueError, binascii.Error) as error:
+            raise invalid_handle(text) from error
+        body, mac = data[: _HANDLE.size], data[_HANDLE.size :]
+        if len(body) != _HANDLE.size or mac != self._mac(body):
+            raise invalid_handle(text)
+        return ReceiptHandle(*_HANDLE.unpack(body))
+
+    def _mac(self, body: bytes) -> bytes:
+        return blake2s(body, key=self._key, digest_size=_MAC_BYTES).digest()
+
+
+def invalid_handle(text: str) -> ReceiptHandleIsInvalid:
+    return ReceiptHandleIsInvalid(f'The input receipt handle "{text}" is not a valid receipt handle.')

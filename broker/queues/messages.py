@@ -1,0 +1,264 @@
+"""What AWS asks of a message: contents, attributes, sizes, and the MD5s that SDKs check.
+
+Source: SendMessage of the SQS API, and sections 3 and 1.4 of the queue semantics. Used where messages come one by one
+or in tens; ``Produce`` has its own, cheaper look at whole batches (``check_batch``). Never: state.
+"""
+
+import re
+import string
+import struct
+from collections.abc import Mapping, Sequence
+from hashlib import md5
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from heddle.v1.message_pb2 import Message, MessageAttributeValue, MessageBatch
+from heddle.v1.views_pb2 import MessageBatchView
+
+from broker import limits
+from broker.errors import (
+    BatchRequestTooLong,
+    BrokerError,
+    EmptyBatchRequest,
+    InvalidMessageContents,
+    InvalidParameterValue,
+    MissingParameter,
+)
+
+Attributes = Mapping[str, MessageAttributeValue]
+
+_CONTROL_CHARACTERS: Final = bytes(c for c in range(0x20) if c not in b"\t\n\r")
+_NONCHARACTERS: Final = ("\ufffe", "\uffff")
+_CONTENTS_MESSAGE: Final = (
+    "Invalid characters found. Valid unicode characters are "
+    "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
+)
+_ID_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
+_ATTRIBUTE_NAME: Final = re.compile(r"[\w.-]{1,256}", re.UNICODE)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_BASE_TYPES: Final = ("String", "Number", "Binary")
+_LENGTH: Final = struct.Struct(">I")
+_EMPTY_MESSAGE: Final = b"\x0a\x00"
+_OTHER_FIELDS_TAGS: Final = (b"\x12", b"\x1a", b"\x82\x01", b"\x8a\x01")  # of Message, all but the body
+
+
+# --- text
+
+
+def is_aws_text(data: bytes) -> bool:
+    """UTF-8 of the characters that AWS allows in bodies and attribute values."""
+    if len(data.translate(None, _CONTROL_CHARACTERS)) != len(data):
+        return False
+    if data.isascii():
+        return True
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return not any(character in text for character in _NONCHARACTERS)
+
+
+def check_body(body: bytes) -> None:
+    """Raises MissingParameter or InvalidMessageContents."""
+    if not body:
+        raise MissingParameter.named("MessageBody")
+    if not is_aws_text(body):
+        raise InvalidMessageContents(_CONTENTS_MESSAGE)
+
+
+def check_id(name: str, value: str) -> None:
+    """Checks a MessageGroupId or MessageDeduplicationId. Raises InvalidParameterValue."""
+    if not (1 <= len(value) <= limits.GROUP_ID_CHARACTERS_MAX and _ID_CHARACTERS.issuperset(value)):
+        raise InvalidParameterValue(
+            f"Value {value} for parameter {name} is invalid. "
+            f"Reason: {name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
+        )
+
+
+def not_for_this_queue_type(name: str, value: object) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Value {value} for parameter {name} is invalid. "
+        "Reason: The request include parameter that is not valid for this queue type."
+    )
+
+
+# --- attributes
+
+
+def check_attributes(attributes: Attributes) -> None:
+    """Raises InvalidParameterValue for names, types, values or a number of attributes that AWS refuses."""
+    if len(attributes) > limits.MESSAGE_ATTRIBUTES_MAX:
+        raise InvalidParameterValue(
+            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [10]."
+        )
+    for name, value in attributes.items():
+        _check_attribute_name(name)
+        _check_attribute_value(name, value)
+
+
+def _check_attribute_name(name: str) -> None:
+    lowered = name.lower()
+    if (
+        not _ATTRIBUTE_NAME.fullmatch(name)
+        or lowered.startswith(("aws.", "amazon."))
+        or name.startswith(".")
+        or name.endswith(".")
+        or ".." in name
+    ):
+        raise InvalidParameterValue(
+            f"Message (user) attribute name '{name}' is invalid. Reason: It can only include letters, digits, "
+            "underscores, hyphens and periods, 1 to 256 in length; no period at its start or end or after another; "
+            "not the prefixes AWS. or Amazon."
+        )
+
+
+def _check_attribute_value(name: str, value: MessageAttributeValue) -> None:
+    data_type = value.data_type
+    if not data_type:
+        raise InvalidParameterValue(
+            f"The message (user) attribute '{name}' must contain a non-empty message attribute type."
+        )
+    base, _, label = data_type.partition(".")
+    if base not in _BASE_TYPES or len(data_type) > limits.ATTRIBUTE_TYPE_CHARACTERS_MAX or data_type == f"{base}.":
+        raise InvalidParameterValue(
+            f"The type of message (user) attribute '{name}' is invalid. "
+            "You must use only the following supported type prefixes: Binary, Number, String."
+        )
+    if label and not is_aws_text(label.encode()):
+        raise InvalidParameterValue(f"The type of message (user) attribute '{name}' contains invalid characters.")
+    content = value.binary_value if base == "Binary" else value.string_value
+    if not content:
+        raise InvalidParameterValue(
+            f"Message (user) attribute '{name}' must contain a non-empty value of type '{data_type}'."
+        )
+    if isinstance(content, str):
+        if not is_aws_text(content.encode()):
+            raise InvalidParameterValue(f"Message (user) attribute '{name}': {_CONTENTS_MESSAGE}")
+        if base == "Number" and not _NUMBER.fullmatch(content):
+            raise InvalidParameterValue(f"Can't cast the value of message (user) attribute '{name}' to a number.")
+
+
+def trace_header(system_attributes: Attributes) -> str:
+    """The AWSTraceHeader among the system attributes of a send, "" when absent. Raises InvalidParameterValue."""
+    for name, value in system_attributes.items():
+        if name != "AWSTraceHeader":
+            raise InvalidParameterValue(
+                f"Message (system) attribute '{name}' is invalid. Valid system attributes: AWSTraceHeader."
+            )
+        if value.data_type != "String" or not value.string_value:
+            raise InvalidParameterValue(
+                "Message (system) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'."
+            )
+        if not is_aws_text(value.string_value.encode()):
+            raise InvalidParameterValue(f"Message (system) attribute 'AWSTraceHeader': {_CONTENTS_MESSAGE}")
+        return value.string_value
+    return ""
+
+
+def attributes_md5(attributes: Attributes) -> str:
+    """MD5OfMessageAttributes (SQS developer guide): over name, type, kind and value of each, in order of the names."""
+    digest = md5(usedforsecurity=False)
+    for name in sorted(attributes, key=str.encode):
+        value = attributes[name]
+        binary = value.data_type.partition(".")[0] == "Binary"
+        content = value.binary_value if binary else value.string_value.encode()
+        for part in (name.encode(), value.data_type.encode()):
+            digest.update(_LENGTH.pack(len(part)) + part)
+        digest.update((b"\x02" if binary else b"\x01") + _LENGTH.pack(len(content)) + content)
+    return digest.hexdigest()
+
+
+def body_md5(body: bytes) -> str:
+    return md5(body, usedforsecurity=False).hexdigest()
+
+
+def selected_attributes(attributes: Attributes, wanted: Sequence[str]) -> dict[str, MessageAttributeValue]:
+    """Those that MessageAttributeNames asks for: "All", "*" and ".*" mean all, "foo.*" a prefix, else the name."""
+    if not wanted or not attributes:
+        return {}
+    prefixes = tuple(name[:-2] for name in wanted if name.endswith(".*"))
+    if "All" in wanted or "*" in wanted:
+        return dict(attributes)
+    return {name: value for name, value in attributes.items() if name in wanted or name.startswith(prefixes)}
+
+
+# --- sizes
+
+
+def message_bytes(body: bytes, attributes: Attributes) -> int:
+    """A message's size as AWS counts it: UTF-8 of the body, and name, type and value of every attribute."""
+    size = len(body)
+    for name, value in attributes.items():
+        size += len(name.encode()) + len(value.data_type.encode())
+        size += len(value.binary_value) + len(value.string_value.encode())
+    return size
+
+
+def too_long(maximum_bytes: int) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"One or more parameters are invalid. Reason: Message must be shorter than {maximum_bytes} bytes."
+    )
+
+
+# --- whole batches
+
+
+def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
+    """Checks a batch that came over ``Produce`` and returns its number of messages.
+
+    Bodies are any bytes. What can be had without a step per message is: protobuf's own check of structure and UTF-8,
+    and scans of the packed bytes that tell that no message is empty, has attributes or could be too long. Only a batch
+    that one of them cannot clear is looked at message by message (100 to 300 ns each). Measured for 1000 messages of
+    100 bytes: 60 µs when cleared by the scans, 200 µs when by the merged parse. Raises the error of the first message that is refused.
+    """
+    if len(packed) > limits.PRODUCE_BATCH_BYTES_MAX:
+        raise BatchRequestTooLong(
+            f"Batches cannot be longer than {limits.PRODUCE_BATCH_BYTES_MAX} bytes. You have sent {len(packed)} bytes."
+        )
+    try:
+        batch = MessageBatch.FromString(packed)
+    except DecodeError as error:
+        raise InvalidParameterValue(f"The batch is not a serialized MessageBatch: {error}") from error
+    messages = batch.messages
+    count = len(messages)
+    if count == 0:
+        raise EmptyBatchRequest("There should be at least one message in the batch.")
+    if count > limits.PRODUCE_BATCH_MESSAGES_MAX:
+        raise InvalidParameterValue(
+            f"A batch can have at most {limits.PRODUCE_BATCH_MESSAGES_MAX} messages. You have sent {count}."
+        )
+    if not _cleared(packed, maximum_message_bytes):
+        for index, message in enumerate(messages):
+            try:
+                _check_batch_message(message, maximum_message_bytes)
+            except BrokerError as error:
+                raise type(error)(f"Message {index} of the batch: {error.message}") from error
+    return count
+
+
+def _cleared(packed: bytes, maximum_message_bytes: int) -> bool:
+    if _EMPTY_MESSAGE in packed:  # an empty body, or two bytes inside one that look so
+        return False
+    plain = not any(tag in packed for tag in _OTHER_FIELDS_TAGS)
+    if plain and len(packed) <= maximum_message_bytes:
+        return True
+    parts = MessageBatchView.FromString(packed).messages
+    if len(packed) > maximum_message_bytes and max(map(len, parts)) > maximum_message_bytes:
+        return False
+    # Parsed as one message, concatenated messages merge: a field that any of them has, the merged one has.
+    return plain or [field.name for field, _ in Message.FromString(b"".join(parts)).ListFields()] == ["body"]
+
+
+def _check_batch_message(message: Message, maximum_message_bytes: int) -> None:
+    if not message.body:
+        raise MissingParameter.named("MessageBody")
+    if message.message_attributes:
+        check_attributes(message.message_attributes)
+    if message_bytes(message.body, message.message_attributes) > maximum_message_bytes:
+        raise too_long(maximum_message_bytes)
+    if message.message_group_id:
+        check_id("MessageGroupId", message.message_group_id)
+    if message.message_deduplication_id:
+        raise not_for_this_queue_type("MessageDeduplicationId", message.message_deduplication_id)
+    if message.aws_trace_header and not is_aws_text(message.aws_trace_header.encode()):
+        raise InvalidParameterValue(f"AWSTraceHeader: {_CONTENTS_MESSAGE}")

@@ -1,0 +1,289 @@
+"""The run map: the delivery state of a queue, run-length encoded.
+
+A run is a maximal interval [lo, hi) of sequence numbers with one history: visible, delayed until, or in flight until,
+with its receive count. Sequence numbers in no run are gone (deleted, expired or purged). Ten million waiting messages
+are one run; receiving and deleting a thousand of them is a few operations. Never: I/O, a clock, or a step per message.
+
+What a message may go through::
+
+    delayed --delay over--> visible --receive--> in flight --visibility timeout--> visible
+    any of them --delete, expiry, purge--> gone
+
+Invariants: runs are disjoint and ordered, neighbours with equal history are one run, and ``counts`` equals the sum of
+their lengths by state.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import Final
+
+from sortedcontainers import SortedDict
+
+
+class State(IntEnum):
+    VISIBLE = 0
+    DELAYED = 1
+    IN_FLIGHT = 2
+
+
+@dataclass(slots=True)
+class Run:
+    """Messages [lo, hi). ``until_ms`` is 0 for visible ones; ``delivery_id`` is that of the last receive, 0 before."""
+
+    lo: int
+    hi: int
+    state: State
+    until_ms: int
+    receive_count: int
+    first_received_ms: int
+    received_ms: int
+    delivery_id: int
+
+    def __len__(self) -> int:
+        return self.hi - self.lo
+
+    def history(self) -> tuple[int, int, int, int, int, int]:
+        """Everything but the place: runs with equal histories that touch are one."""
+        return (
+            self.state,
+            self.until_ms,
+            self.receive_count,
+            self.first_received_ms,
+            self.received_ms,
+            self.delivery_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Messages [lo, hi) taken by one receive, with their history, this receive included."""
+
+    lo: int
+    hi: int
+    receive_count: int
+    first_received_ms: int
+
+
+NEVER_MS: Final = 2**63 - 1
+
+
+class RunMap:
+    def __init__(self, runs: list[Run]) -> None:
+        self._runs: SortedDict = SortedDict((run.lo, run) for run in runs)
+        self.counts = [0, 0, 0]
+        """Messages by ``State``."""
+        self.changed: set[int] = set()
+        """The ``lo`` of every run that was written, moved or removed since the owner last cleared this."""
+        # Both heaps are lazy: an item counts only if the run that it names still has that state and time.
+        self._visible: list[int] = []
+        self._due: list[tuple[int, int]] = []
+        for run in runs:
+            self.counts[run.state] += len(run)
+            self._announce(run)
+
+    # --- looking
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs.values())
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def visible(self) -> int:
+        return self.counts[State.VISIBLE]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def at_start(self, lo: int) -> Run | None:
+        run: Run | None = self._runs.get(lo)
+        return run
+
+    def find(self, sequence: int) -> Run | None:
+        """The run that holds ``sequence``; None when the message is gone."""
+        position = self._runs.bisect_right(sequence) - 1
+        if position < 0:
+            return None
+        run: Run = self._runs.peekitem(position)[1]
+        return run if sequence < run.hi else None
+
+    def overlapping(self, lo: int, hi: int) -> list[Run]:
+        """The runs that share a message with [lo, hi), in order."""
+        holder = self.find(lo)
+        found = [holder] if holder is not None else []
+        found.extend(self._runs[key] for key in self._runs.irange(lo, hi, inclusive=(holder is None, False)))
+        return found
+
+    def gap(self, lo: int, hi: int) -> tuple[int, int]:
+        """The largest interval around [lo, hi) in which no message is left; [lo, hi) itself must be empty."""
+        position = self._runs.bisect_left(hi)
+        end = self._runs.peekitem(position)[0] if position < len(self._runs) else 2**64 - 1
+        start = self._runs.peekitem(position - 1)[1].hi if position > 0 else 0
+        return min(start, lo), max(end, hi)
+
+    def next_due_ms(self) -> int:
+        """When the next delay or visibility timeout ends; ``NEVER_MS`` when there is none."""
+        while self._due:
+            until_ms, lo = self._due[0]
+            run = self._runs.get(lo)
+            if run is not None and run.until_ms == until_ms and run.state != State.VISIBLE:
+                return until_ms
+            heappop(self._due)
+        return NEVER_MS
+
+    # --- changing
+
+    def append(self, lo: int, hi: int, until_ms: int) -> None:
+        """New messages at the end: delayed until ``until_ms``, or visible when that is 0."""
+        state = State.DELAYED if until_ms else State.VISIBLE
+        self.counts[state] += hi - lo
+        if self._runs:
+            last: Run = self._runs.peekitem(-1)[1]
+            if last.hi == lo and last.state == state and last.until_ms == until_ms and not last.receive_count:
+                last.hi = hi
+                self.changed.add(last.lo)
+                return
+        self._insert(Run(lo, hi, state, until_ms, 0, 0, 0, 0))
+
+    def advance(self, now_ms: int, limit: int) -> bool:
+        """Makes visible what is due at ``now_ms``, at most ``limit`` runs. True when more is due."""
+        done = 0
+        while self.next_due_ms() <= now_ms:
+            if done == limit:
+                return True
+            run = self._runs[self._due[0][1]]
+            heappop(self._due)
+            self._transform(run, run.lo, run.hi, State.VISIBLE, 0)
+            done += 1
+        return False
+
+    def receive(self, count: int, now_ms: int, until_ms: int, delivery_id: int) -> list[Received]:
+        """Takes up to ``count`` visible messages, lowest sequence numbers first, and puts them in flight.
+
+        With ``until_ms`` at or before ``now_ms`` (a visibility timeout of 0) they stay visible, but count as received,
+        and each is taken once.
+        """
+        taken: list[Received] = []
+        state = State.IN_FLIGHT if until_ms > now_ms else State.VISIBLE
+        still_visible: list[tuple[int, int]] = []
+        while count > 0 and self._visible:
+            lo = self._visible[0]
+            run = self._runs.get(lo)
+            if run is None or run.state != State.VISIBLE:
+                heappop(self._visible)
+                continue
+            heappop(self._visible)
+            hi = min(run.hi, lo + count)
+            first_ms = run.first_received_ms or now_ms
+            receive_count = run.receive_count + 1
+            taken.append(Received(lo, hi, receive_count, first_ms))
+            count -= hi - lo
+            self._cut(run, lo, hi)
+            self.counts[State.IN_FLIGHT] += hi - lo
+            self._insert(
+                Run(lo, hi, State.IN_FLIGHT, max(until_ms, now_ms), receive_count, first_ms, now_ms, delivery_id)
+            )
+            if state is State.VISIBLE:
+                still_visible.append((lo, hi))
+        for lo, hi in still_visible:
+            self.set_state(lo, hi, State.VISIBLE, 0)
+        return taken
+
+    def set_state(self, lo: int, hi: int, state: State, until_ms: int) -> int:
+        """Gives all messages left in [lo, hi) this state and time; the rest of their history stays. Returns how many."""
+        changed = 0
+        while lo < hi:
+            run = self._at_or_after(lo)
+            if run is None or run.lo >= hi:
+                break
+            start, lo = max(lo, run.lo), min(hi, run.hi)
+            changed += lo - start
+            # This may join the next run to this one: hence a search each time, not a list of runs made before.
+            self._transform(run, start, lo, state, until_ms)
+        return changed
+
+    def delete(self, lo: int, hi: int) -> int:
+        """Removes all messages left in [lo, hi), whatever their state. Returns how many there were."""
+        deleted = 0
+        for run in self.overlapping(lo, hi):
+            start, end = max(lo, run.lo), min(hi, run.hi)
+            deleted += end - start
+            self._cut(run, start, end)
+        return deleted
+
+    def clear(self) -> None:
+        self.changed.update(self._runs)
+        self._runs.clear()
+        self._visible.clear()
+        self._due.clear()
+        self.counts[:] = [0, 0, 0]
+
+    # --- the moves that everything is made of
+
+    def _at_or_after(self, sequence: int) -> Run | None:
+        position = self._runs.bisect_right(sequence) - 1
+        if position >= 0:
+            run: Run = self._runs.peekitem(position)[1]
+            if sequence < run.hi:
+                return run
+        return self._runs.peekitem(position + 1)[1] if position + 1 < len(self._runs) else None
+
+    def _transform(self, run: Run, lo: int, hi: int, state: State, until_ms: int) -> None:
+        """Gives the part [lo, hi) of a run another state and time."""
+        self._cut(run, lo, hi)
+        self.counts[state] += hi - lo
+        self._insert(
+            Run(lo, hi, state, until_ms, run.receive_count, run.first_received_ms, run.received_ms, run.delivery_id)
+        )
+
+    def _cut(self, run: Run, lo: int, hi: int) -> None:
+        """Takes [lo, hi) out of a run, which may leave a part before and a part after."""
+        self.counts[run.state] -= hi - lo
+        self.changed.add(run.lo)
+        if hi < run.hi:
+            rest = Run(
+                hi,
+                run.hi,
+                run.state,
+                run.until_ms,
+                run.receive_count,
+                run.first_received_ms,
+                run.received_ms,
+                run.delivery_id,
+            )
+            self._runs[hi] = rest
+            self.changed.add(hi)
+            self._announce(rest)
+        if lo > run.lo:
+            run.hi = lo
+        else:
+            del self._runs[run.lo]
+
+    def _insert(self, run: Run) -> None:
+        """Adds a run, joined with the neighbours that have the same history."""
+        position = self._runs.bisect_left(run.lo)
+        if position > 0:
+            before: Run = self._runs.peekitem(position - 1)[1]
+            if before.hi == run.lo and before.history() == run.history():
+                del self._runs[before.lo]
+                run.lo = before.lo
+                position -= 1
+        if position < len(self._runs):
+            after: Run = self._runs.peekitem(position)[1]
+            if after.lo == run.hi and after.history() == run.history():
+                del self._runs[after.lo]
+                self.changed.add(after.lo)
+                run.hi = after.hi
+        self._runs[run.lo] = run
+        self.changed.add(run.lo)
+        self._announce(run)
+
+    def _announce(self, run: Run) -> None:
+        if run.state == State.VISIBLE:
+            heappush(self._visible, run.lo)
+        else:
+            heappush(self._due, (run.until_ms, run.lo))

@@ -1,0 +1,227 @@
+"""The engine on LMDB: one environment in the data directory, one named database a table.
+
+A commit is durable when ``apply`` returns (LMDB's default: data synced, then the meta page, written through). The map
+grows by itself; a crash at any moment leaves the last committed state. Never: a transaction that outlives its call (an
+open reader stops pages from being reused and the file grows), or an environment that crosses a fork.
+
+Measured (two cores, ext4, 110 kB values, a FIFO window of 300 MB): 900 MB/s in steady state, the file stays within 5 %
+of the live data; ``writemap`` was no faster there, and turns a full disk into SIGBUS, so it is off.
+"""
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import lmdb
+import lmdb.verify
+
+from broker.errors import DataFileForeign, StartupError
+from broker.store.engine import EngineError, EngineFull
+from broker.store.keys import Table
+from broker.store.write_batch import WriteBatch
+
+DATA_FILE: Final = "data.mdb"
+MAP_BYTES_INITIAL: Final = 1 << 30
+_DATABASES_MAX: Final = 64
+_PAGES_AHEAD: Final = 1 << 28  # free map bytes wanted at open, so that growth is rare
+
+
+class LmdbEngine:
+    """``map_bytes_max``: the largest size of the store, 0 for as large as the disk allows."""
+
+    def __init__(self, directory: Path, *, map_bytes_max: int = 0, map_bytes_initial: int = MAP_BYTES_INITIAL) -> None:
+        self._map_bytes_max = map_bytes_max
+        self._gate = _GrowthGate()
+        self.growths = 0
+        """How often the map has grown since the start."""
+        data_file = directory / DATA_FILE
+        existing = data_file.stat().st_size if data_file.exists() else 0
+        map_bytes = max(map_bytes_initial, _round_up(existing + _PAGES_AHEAD, 1 << 26))
+        if map_bytes_max:
+            map_bytes = max(min(map_bytes, map_bytes_max), existing)
+        self._env = _open(directory, map_bytes)
+        self._map_bytes = map_bytes
+        self._dbs = {table: self._env.open_db(table.name.lower().encode()) for table in Table}
+
+    def apply(self, batch: WriteBatch) -> None:
+        while True:
+            try:
+                self._apply_once(batch)
+                return
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.Error as error:
+                raise _engine_error(error) from error
+            except OSError as error:
+                raise _engine_error(error) from error
+
+    def _apply_once(self, batch: WriteBatch) -> None:
+        with self._gate.reading(), self._env.begin(write=True) as txn:
+            for table, rows in batch.tables.items():
+                db = self._dbs[table]
+                put, delete = txn.put, txn.delete
+                for key, value in rows.items():
+                    if value is None:
+                        delete(key, db=db)
+                    else:
+                        put(key, value, db=db)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        with self._gate.reading(), self._env.begin() as txn:
+            return txn.get(key, db=self._dbs[table])
+
+    def get_many(self, table: Table, keys: list[bytes]) -> list[bytes | None]:
+        db = self._dbs[table]
+        with self._gate.reading(), self._env.begin() as txn:
+            return [txn.get(key, db=db) for key in keys]
+
+    def scan(
+        self, table: Table, start: bytes, stop: bytes, *, limit: int, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        with self._gate.reading(), self._env.begin() as txn, txn.cursor(db=self._dbs[table]) as cursor:
+            rows = _descending(cursor, stop) if reverse else _ascending(cursor, start)
+            found: list[tuple[bytes, bytes]] = []
+            for key, value in rows:
+                if len(found) == limit or not start <= key < stop:
+                    break
+                found.append((key, value))
+            return found
+
+    def copy(self, destination: Path) -> None:
+        """A compacted, consistent copy into an existing, empty directory; writers go on meanwhile."""
+        with self._gate.reading():
+            self._env.copy(str(destination), compact=True)
+
+    def file_bytes(self) -> int:
+        """Size of the data file: live data and pages that are free for reuse."""
+        info = self._env.info()
+        return int((info["last_pgno"] + 1) * self._env.stat()["psize"])
+
+    @property
+    def map_bytes(self) -> int:
+        return self._map_bytes
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _grow(self) -> None:
+        limit = self._map_bytes_max
+        if limit and self._map_bytes >= limit:
+            raise EngineFull(f"the store has its largest size, {limit} bytes (map_bytes_max)")
+        # Doubling up to 16 GiB steps: address space is cheap, and each step needs a moment without readers.
+        wanted = self._map_bytes + min(self._map_bytes, 1 << 34)
+        if limit:
+            wanted = min(wanted, limit)
+        with self._gate.growing():
+            self._env.set_mapsize(wanted)
+        self._map_bytes = wanted
+        self.growths += 1
+
+
+class _GrowthGate:
+    """Many transactions or one change of the map's size: LMDB may remap only while no transaction is open."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open = 0
+        self._waiting = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._changed:
+            while self._waiting:
+                self._changed.wait()
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._open -= 1
+                if self._waiting:
+                    self._changed.notify_all()
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting = True
+            while self._open:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting = False
+                self._changed.notify_all()
+
+
+def open_read_only(directory: Path) -> lmdb.Environment:
+    """A read-only view of a data directory that another process may have open. Raises DataFileForeign."""
+    if not (directory / DATA_FILE).exists():
+        raise StartupError(f"{directory} holds no data file ({DATA_FILE})")
+    return _open(directory, 0, read_only=True)
+
+
+def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.Environment:
+    try:
+        env = lmdb.open(
+            str(directory),
+            map_size=map_bytes,
+            max_dbs=_DATABASES_MAX,
+            max_spare_txns=4,
+            readonly=read_only,
+            create=not read_only,
+        )
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+        raise DataFileForeign(f"{directory / DATA_FILE} is not a data file of Heddle, or is damaged: {error}") from error
+    except (lmdb.Error, OSError) as error:
+        raise StartupError(f"cannot open the data directory {directory}: {error}") from error
+    try:
+        _refuse_truncated(env, directory)
+    except BaseException:
+        env.close()
+        raise
+    return env
+
+
+def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
+    """A map of a file that is too short kills the process at the first touch, so look before touching."""
+    pages = env.info()["last_pgno"] + 1
+    page_bytes = env.stat()["psize"]
+    size = (directory / DATA_FILE).stat().st_size
+    if size >= pages * page_bytes:
+        return
+    # LMDB may leave its very last pages unwritten when they were freed in the transaction that took them: the verifier
+    # reads the file without mapping it and tells whether anything that is in use is missing.
+    try:
+        lmdb.verify.verify(str(directory / DATA_FILE))
+    except lmdb.verify.VerifyError as error:
+        raise DataFileForeign(
+            f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. Restore a backup. ({error})"
+        ) from error
+
+
+def _engine_error(error: Exception) -> EngineError:
+    code = error.code if isinstance(error, lmdb.Error) else (getattr(error, "errno", None) or 0)
+    if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return EngineFull(f"the disk is full: {error}")
+    return EngineError(f"the commit failed: {error}", fatal=True)
+
+
+def _ascending(cursor: lmdb.Cursor, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if cursor.set_range(start):
+        yield from cursor.iternext(keys=True, values=True)
+
+
+def _descending(cursor: lmdb.Cursor, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+    found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+    if found:
+        yield from cursor.iterprev(keys=True, values=True)
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
