@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ import click
 from broker.cli.failures import FAILED, Failure
 
 DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "heddle.lock"  # stays when a broker is gone: says nothing about whether there is data
 PROBLEMS_SHOWN: Final = 50
 
 Progress = Callable[[int, int], None]
@@ -87,6 +88,7 @@ def restore(source: Path, data_dir: Path, force: bool) -> None:
 
     DATA_DIR must be new or empty; with --force the data in it is replaced, in one step at the end of the copy.
     """
+    from broker.node.data_dir import DataDirectory
     from broker.store import backup as copy_data
 
     if not (source / DATA_FILE).is_file():
@@ -96,21 +98,22 @@ def restore(source: Path, data_dir: Path, force: bool) -> None:
             raise Failure(f"{source} cannot be restored onto itself")
         if not force:
             raise Failure(f"{data_dir} is not empty: --force replaces the data in it")
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Beside the data and not over it: what stops half-way leaves what was there.
+    # Locked against brokers, and beside the data and not over it: what stops half-way leaves what was there.
     with (
+        closing(DataDirectory(data_dir)),
         tempfile.TemporaryDirectory(prefix=".restore-", dir=data_dir) as copied,
         _progress("restoring") as progress,
     ):
         copy_data(source, Path(copied), progress)
         _sync(Path(copied, DATA_FILE))
         Path(copied, DATA_FILE).replace(data_dir / DATA_FILE)
+        (data_dir / "lock.mdb").unlink(missing_ok=True)  # LMDB's table of readers of the file that is gone
         _sync(data_dir)
     click.echo(f"{source} restored to {data_dir}", err=True)
 
 
 def _has_entries(directory: Path) -> bool:
-    return directory.is_dir() and any(directory.iterdir())
+    return directory.is_dir() and any(entry.name != LOCK_FILE for entry in directory.iterdir())
 
 
 def _sync(path: Path) -> None:

@@ -245,14 +245,14 @@ class Config:
     durability: str = field(
         default="fsync",
         metadata=_about(
-            "fsync: an answer leaves after its commit is on the disk. relaxed: the disk is told every "
-            "relaxed_fsync_interval_ms, and a power failure may lose that much of what was acknowledged.",
+            "fsync: an answer leaves after its commit is on the disk. relaxed: answers leave at once and a commit follows "
+            "every relaxed_fsync_interval_ms; a crash may lose that much of what was acknowledged.",
             _choice("fsync", "relaxed"),
         ),
     )
     relaxed_fsync_interval_ms: int = field(
         default=100,
-        metadata=_about("With relaxed durability: time between two fsyncs.", _integer(1, 60_000, "milliseconds")),
+        metadata=_about("With relaxed durability: time between two commits.", _integer(1, 60_000, "milliseconds")),
     )
     cache_bytes: int = field(
         default=64 * MIB,

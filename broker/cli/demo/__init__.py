@@ -34,7 +34,10 @@ def demo(seconds: float, seed: int, as_json: bool) -> None:
     with running_broker() as broker:
         if not as_json:
             click.echo(f"a broker on a temporary directory: gRPC {broker.grpc}, metrics http://{broker.http}/metrics")
-        accounts = asyncio.run(_play(broker.grpc, seconds, seed, quiet=as_json))
+        try:
+            accounts = asyncio.run(_play(broker.grpc, seconds, seed, quiet=as_json))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(a) | {"balances": a.balances} for a in accounts], indent=2))
     else:
@@ -47,6 +50,9 @@ async def _play(server: str, seconds: float, seed: int, *, quiet: bool) -> "list
     from broker.cli.demo.shop import Shop
     from broker.cli.demo.view import watch
 
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     shop = Shop(server, seconds, Random(seed))
     async with asyncio.TaskGroup() as tasks:
         playing = tasks.create_task(shop.run())

@@ -14,13 +14,14 @@ RETRY_DELAY_SECONDS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A sender: `burst` messages together, every `pause_seconds`."""
+    """A sender: from `begin_seconds` on, `burst` messages together every `pause_seconds`."""
 
     name: str
     queue: str
     story: str
     burst: int
     pause_seconds: float
+    begin_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,16 @@ class Temper:
 def feeds_for(seconds: float) -> tuple[Feed, ...]:
     """The senders of a run of this length: the nightly import is as large as its worker can do in half of it."""
     return (
-        Feed("web shop", ORDERS, "bursts, as people do", burst=150, pause_seconds=0.5),
-        Feed("partner", ORDERS, "one now and then", burst=1, pause_seconds=0.4),
-        Feed("nightly import", CATALOG, "everything at once", burst=int(500 * seconds), pause_seconds=seconds),
+        Feed("web shop", ORDERS, "in bursts", burst=190, pause_seconds=0.5),
+        Feed("partner", ORDERS, "now and then", burst=1, pause_seconds=0.4),
+        Feed(
+            "nightly import",
+            CATALOG,
+            "all at once",
+            burst=int(500 * seconds),
+            pause_seconds=seconds,
+            begin_seconds=seconds / 10,
+        ),
     )
 
 

@@ -25,6 +25,7 @@ class RunningBroker:
 
     grpc: str
     http: str
+    data_dir: Path
     pid: int
 
 
@@ -35,8 +36,8 @@ def running_broker(*flags: str) -> Iterator[RunningBroker]:
     Failure when it does not get ready, with the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="heddle-demo-") as directory:
-        log_path = Path(directory, "broker.log")
-        command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(Path(directory, "data"))]
+        log_path, data_dir = Path(directory, "broker.log"), Path(directory, "data")
+        command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(data_dir)]
         command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports", *flags]
         with (
             log_path.open("wb") as log,
@@ -46,7 +47,8 @@ def running_broker(*flags: str) -> Iterator[RunningBroker]:
             ) as process,
         ):
             try:
-                yield _wait_until_ready(process, log_path)
+                ports = _wait_until_ready(process, log_path)
+                yield RunningBroker(ports["grpc"], ports["http"], data_dir, process.pid)
             finally:
                 process.terminate()
                 try:
@@ -60,7 +62,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("HEDDLE_")}
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log_path: Path) -> RunningBroker:
+def _wait_until_ready(process: subprocess.Popen[bytes], log_path: Path) -> dict[str, str]:
     assert process.stdout is not None
     watchdog = threading.Timer(START_SECONDS_MAX, process.kill)  # ends the blocking read below
     watchdog.start()
@@ -73,4 +75,5 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log_path: Path) -> Runni
         tail = log_path.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
         raise Failure(f"the broker did not start (exit code {code}){': ' + tail if tail else ''}")
     ports = json.loads(line)
-    return RunningBroker(grpc=ports["grpc"], http=ports["http"], pid=process.pid)
+    assert isinstance(ports, dict), ports
+    return ports

@@ -129,6 +129,7 @@ class Shop:
 
     async def _send(self, feed: Feed, queue: heddle.aio.Queue) -> None:
         ledger = self.ledgers[feed.queue]
+        await asyncio.sleep(feed.begin_seconds)
         async with queue.producer() as producer:
             while self.elapsed < self.seconds * SENDING_SHARE:
                 numbers = list(itertools.islice(self.numbers, feed.burst))
@@ -184,8 +185,10 @@ class Shop:
         held += [int(line) for line in rest.split()]
         for number in held:
             self.ledgers[ORDERS].record_returned(number)
-        self.crashing.state = f"crashed, held {len(held)}"
-        self.tell(f"{self.crashing.temper.name} crashed (kill -9) holding {len(held)} orders; others will get them")
+        self.crashing.state = f"killed, held {len(held)}"
+        self.tell(
+            f"{self.crashing.temper.name} crashed (kill -9) while holding {len(held)} orders; others will get them"
+        )
 
     async def _wait_until_drained(self) -> None:
         deadline = self.seconds + DRAIN_SECONDS_MAX

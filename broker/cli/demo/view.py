@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 from rich import box
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -20,7 +21,7 @@ from broker.cli.demo.shop import Shop
 FRAME_SECONDS: Final = 0.2
 LINE_SECONDS: Final = 2.0
 RATE_FRAMES: Final = 10  # frames over which a rate is taken: two seconds
-BAR_CELLS: Final = 30
+BAR_CELLS: Final = 12
 
 
 async def watch(shop: Shop) -> None:
@@ -90,23 +91,22 @@ def _picture(shop: Shop, frames: Sequence[tuple[float, dict[str, int]]]) -> Rend
     senders = _table("Sender", "Sent", "Rate", "")
     for feed in shop.feeds:
         senders.add_row(feed.name, f"{shop.sent[feed.name]:,}", rate(f"sent {feed.name}"), Text(feed.story, "dim"))
-    workers = _table("Worker", "Processed", "Rate", "Retried", "")
+    workers = _table("Worker", "Done", "Rate", "Retried", "")
     for worker in shop.workers:
         name = worker.temper.name
         workers.add_row(name, f"{worker.processed:,}", rate(f"worked {name}"), f"{worker.retried:,}", worker.state)
     workers.add_row(shop.crashing.temper.name, "0", "0/s", "0", Text(shop.crashing.state, "red"))
-    people = Table.grid(padding=(0, 4))
-    people.add_row(senders, workers)
+    people = Columns((senders, workers), padding=(1, 4))  # beside each other where the terminal is wide enough
     events = Text("\n".join(f"{at:5.1f} s  {event}" for at, event in shop.events), style="yellow")
     title = f"heddle demo: a shop's orders, {min(shop.elapsed, shop.seconds):.0f} of {shop.seconds:.0f} s"
-    return Panel(Group(queues, people, events), title=title, title_align="left", box=box.ROUNDED)
+    return Panel(Group(queues, "", people, "", events), title=title, title_align="left", box=box.ROUNDED)
 
 
 def _table(first: str, *headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     return table
 
 
@@ -126,6 +126,7 @@ def print_accounts(accounts: Sequence[Account]) -> None:
         ("most attempts that one message needed", [a.attempts_max for a in accounts]),
     ):
         table.add_row(label, *(f"{count:,}" for count in counts))
+    click.echo()
     Console(highlight=False).print(table)
     sent = sum(account.sent for account in accounts)
     if all(account.balances for account in accounts):
