@@ -47,16 +47,18 @@ class Entry:
 
 
 class Log:
-    """The entries of one log. Sequence numbers start at ``next_sequence``, which the log's owner keeps at rest.
+    """The entries of one log from sequence number ``start`` on; what is below is being swept. The log's owner keeps
+    ``next_sequence``, that of the next message, at rest.
 
     Small appends of the same moment and sender share one entry and one batch: concatenated batches are a batch.
     """
 
-    __slots__ = ("_batches", "_index", "_open", "_open_parts", "_store", "log_id", "next_sequence")
+    __slots__ = ("_batches", "_index", "_open", "_open_parts", "_store", "log_id", "next_sequence", "start")
 
-    def __init__(self, store: Store, batches: Batches, log_id: int, next_sequence: int) -> None:
+    def __init__(self, store: Store, batches: Batches, log_id: int, *, start: int, next_sequence: int) -> None:
         self._store, self._batches = store, batches
         self.log_id = log_id
+        self.start = start
         self.next_sequence = next_sequence
         self._index: SortedDict = SortedDict()  # base -> Entry; some of the entries, never stale
         self._open: Entry | None = None  # the newest entry while appends may still join it
@@ -115,6 +117,7 @@ class Log:
 
     def first_entry(self, sequence: int = 0) -> Entry | None:
         """The first entry with base at or above ``sequence``."""
+        sequence = max(sequence, self.start)
         rows = self._load(pair(self.log_id, sequence), 1)
         position = self._index.bisect_left(sequence)
         in_memory = self._index.peekitem(position)[1] if position < len(self._index) else None
@@ -135,6 +138,13 @@ class Log:
         self._index.pop(entry.base, None)
         self._store.delete(Table.ENTRIES, pair(self.log_id, entry.base))
         self._batches.release(entry.batch_id)
+
+    def forget(self) -> int:
+        """Lets go of all entries. Returns the new start, below which the sweeper is to delete them."""
+        self._close_open()
+        self._index.clear()
+        self.start = self.next_sequence
+        return self.start
 
     def _close_open(self) -> None:
         """Writes the newest entry: later appends start another."""

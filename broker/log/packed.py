@@ -1,10 +1,9 @@
-"""Packed batches: messages in the serialized form of ``heddle.v1.MessageBatch``, read without unpacking more than asked.
+"""Packed batches: messages in the serialized form of ``heddle.v1.MessageBatch``, unpacked no further than need be.
 
 Measured for 1000 messages of 100 bytes: checking the whole batch with protobuf 30 µs, splitting it into packed messages
 14 µs, packing half of them again 50 µs; a Python loop over the messages costs ten times that.
 """
 
-from google.protobuf.message import DecodeError
 from heddle.v1.message_pb2 import Message, MessageBatch
 from heddle.v1.views_pb2 import MessageBatchView
 
@@ -38,13 +37,8 @@ class PackedBatch:
         return Message.FromString(self.messages[index])
 
 
-def count_messages(packed: bytes) -> int:
-    """The number of messages of a wire-form batch. Raises DecodeError when it is not one, down to every field."""
-    return len(MessageBatch.FromString(packed).messages)
-
-
 def pack(messages: list[Message]) -> bytes:
     return MessageBatch(messages=messages).SerializeToString()
 
 
-__all__ = ["DecodeError", "Message", "PackedBatch", "count_messages", "pack"]
+__all__ = ["Message", "PackedBatch", "pack"]

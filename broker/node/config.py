@@ -245,8 +245,8 @@ class Config:
     durability: str = field(
         default="fsync",
         metadata=_about(
-            "fsync: an answer leaves after its commit is on the disk. relaxed: answers leave at once and a commit follows "
-            "every relaxed_fsync_interval_ms; a crash may lose that much of what was acknowledged.",
+            "fsync: an answer leaves after its commit is on the disk. relaxed: answers leave at once and a commit "
+            "follows every relaxed_fsync_interval_ms; a crash may lose that much of what was acknowledged.",
             _choice("fsync", "relaxed"),
         ),
     )

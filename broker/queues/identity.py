@@ -30,7 +30,7 @@ class ReceiptHandle:
 
 
 class Identity:
-    """``store_id``: 16 random bytes, made once for a store. They keep the ids of two stores apart and handles honest."""
+    """``store_id``: 16 random bytes, once for a store: they keep the ids of two stores apart and handles honest."""
 
     def __init__(self, store_id: bytes) -> None:
         self._mask = int.from_bytes(blake2s(store_id, person=b"msgid").digest()[:16], "big")

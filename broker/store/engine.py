@@ -43,4 +43,7 @@ class Engine(Protocol):
     ) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with start <= key < stop, ascending, or descending from stop when ``reverse``."""
 
+    def free_bytes(self) -> int:
+        """How much more messages the engine may take, the disk's own limit aside; deletes need a little more."""
+
     def close(self) -> None: ...

@@ -25,8 +25,9 @@ from broker.store.write_batch import WriteBatch
 
 DATA_FILE: Final = "data.mdb"
 MAP_BYTES_INITIAL: Final = 1 << 30
+UNLIMITED_BYTES: Final = 1 << 62
 _DATABASES_MAX: Final = 64
-_PAGES_AHEAD: Final = 1 << 28  # free map bytes wanted at open, so that growth is rare
+_BYTES_AHEAD: Final = 1 << 28  # room wanted in the map at open, so that growth is rare
 
 
 class LmdbEngine:
@@ -39,7 +40,7 @@ class LmdbEngine:
         """How often the map has grown since the start."""
         data_file = directory / DATA_FILE
         existing = data_file.stat().st_size if data_file.exists() else 0
-        map_bytes = max(map_bytes_initial, _round_up(existing + _PAGES_AHEAD, 1 << 26))
+        map_bytes = max(map_bytes_initial, _round_up(existing + _BYTES_AHEAD, 1 << 26))
         if map_bytes_max:
             map_bytes = max(min(map_bytes, map_bytes_max), existing)
         self._env = _open(directory, map_bytes)
@@ -100,6 +101,19 @@ class LmdbEngine:
         info = self._env.info()
         return int((info["last_pgno"] + 1) * self._env.stat()["psize"])
 
+    def live_bytes(self) -> int:
+        """Size of the pages in use."""
+        with self._gate.reading(), self._env.begin() as txn:
+            stats = [txn.stat(db) for db in self._dbs.values()]
+        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return int(pages * stats[0]["psize"])
+
+    def free_bytes(self) -> int:
+        if not self._map_bytes_max:
+            return UNLIMITED_BYTES
+        # An eighth is kept back: deletes copy pages before they free any, and a free list is never without gaps.
+        return self._map_bytes_max - self._map_bytes_max // 8 - self.live_bytes()
+
     @property
     def map_bytes(self) -> int:
         return self._map_bytes
@@ -140,7 +154,7 @@ class _GrowthGate:
         finally:
             with self._changed:
                 self._open -= 1
-                if self._waiting:
+                if not self._open:
                     self._changed.notify_all()
 
     @contextmanager
@@ -175,7 +189,9 @@ def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.E
             create=not read_only,
         )
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
-        raise DataFileForeign(f"{directory / DATA_FILE} is not a data file of Heddle, or is damaged: {error}") from error
+        raise DataFileForeign(
+            f"{directory / DATA_FILE} is not a data file of Heddle, or is damaged: {error}"
+        ) from error
     except (lmdb.Error, OSError) as error:
         raise StartupError(f"cannot open the data directory {directory}: {error}") from error
     try:
@@ -196,7 +212,9 @@ def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
     # LMDB may leave its very last pages unwritten when they were freed in the transaction that took them: the verifier
     # reads the file without mapping it and tells whether anything that is in use is missing.
     try:
-        lmdb.verify.verify(str(directory / DATA_FILE))
+        lmdb.verify.verify(  # type: ignore[no-untyped-call]
+            str(directory / DATA_FILE)
+        )
     except lmdb.verify.VerifyError as error:
         raise DataFileForeign(
             f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. Restore a backup. ({error})"
@@ -210,12 +228,12 @@ def _engine_error(error: Exception) -> EngineError:
     return EngineError(f"the commit failed: {error}", fatal=True)
 
 
-def _ascending(cursor: lmdb.Cursor, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _ascending(cursor: "lmdb.Cursor[bytes]", start: bytes) -> Iterator[tuple[bytes, bytes]]:
     if cursor.set_range(start):
         yield from cursor.iternext(keys=True, values=True)
 
 
-def _descending(cursor: lmdb.Cursor, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _descending(cursor: "lmdb.Cursor[bytes]", stop: bytes) -> Iterator[tuple[bytes, bytes]]:
     found = cursor.prev() if cursor.set_range(stop) else cursor.last()
     if found:
         yield from cursor.iterprev(keys=True, values=True)
@@ -223,5 +241,3 @@ def _descending(cursor: lmdb.Cursor, stop: bytes) -> Iterator[tuple[bytes, bytes
 
 def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
-
-

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgpack
 
@@ -23,8 +23,8 @@ from broker.store.engine import Engine, EngineError, EngineFull
 from broker.store.keys import META_POSITION, Table
 from broker.store.write_batch import WriteBatch
 
-COMMIT_BATCH_BYTES_MAX: Final = 1 << 26
-"""A sealed batch larger than this was not possible: admission stops sends long before."""
+CallLater = Callable[[Callable[[], None]], object]
+"""Runs a function on the main thread, later: a loop's ``call_soon`` or the like."""
 
 
 class Flushable(Protocol):
@@ -82,15 +82,23 @@ class StoreStatistics:
 
 class Store:
     """``call_soon`` runs a function on the main thread after the current step; it is how small changes that happen
-    together come to share a commit."""
+    together come to share a commit. ``call_relaxed`` runs one after the interval of relaxed durability: with it,
+    answers do not wait for commits, and a crash may lose what was acknowledged since the last one."""
 
-    def __init__(self, engine: Engine, *, call_soon: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        call_soon: CallLater,
+        call_relaxed: CallLater | None = None,
+    ) -> None:
         self.engine = engine
         self.statistics = StoreStatistics()
         self.full: EngineFull | None = None
         """Why new messages are refused at present; None when they are taken."""
         self.fatal: EngineError | None = None
-        self._call_soon = call_soon
+        self._call_soon, self._call_relaxed = call_soon, call_relaxed
+        self._submit_scheduled = False
         self._committer: Committer | None = None
         self._open = WriteBatch()
         self._open_commit = Commit()
@@ -160,9 +168,8 @@ class Store:
         overlay: dict[bytes, bytes | None] = {}
         for batch in (self._in_flight, self._open):
             if batch is not None:
-                for key, value in batch.tables.get(table, {}).items():
-                    if start <= key < stop:
-                        overlay[key] = value
+                rows = batch.tables.get(table, {})
+                overlay.update((key, value) for key, value in rows.items() if start <= key < stop)
         if not overlay:
             return self.engine.scan(table, start, stop, limit=limit, reverse=reverse)
         # Records that the overlay deletes take up places, so ask for that many more.
@@ -174,17 +181,18 @@ class Store:
             edge = min(merged) if reverse else max(merged)
             overlay = {k: v for k, v in overlay.items() if (k >= edge if reverse else k <= edge)}
         merged.update(overlay)
-        rows = [(key, value) for key, value in merged.items() if value is not None]
-        rows.sort(reverse=reverse)
-        return rows[:limit]
+        found = [(key, value) for key, value in merged.items() if value is not None]
+        found.sort(reverse=reverse)
+        return found[:limit]
 
     # --- durability
 
     def durable(self) -> Commit | None:
-        """The commit after which everything seen and changed until now is on disk; None when it is already."""
-        if self._has_changes():
-            return self._open_commit
-        return self._in_flight_commit
+        """The commit after which everything seen and changed until now is on disk; None when there is nothing to wait
+        for: it is there already, or durability is relaxed."""
+        if self._call_relaxed is not None:
+            return None
+        return self.last_commit()
 
     @property
     def bytes_pending(self) -> int:
@@ -196,12 +204,16 @@ class Store:
         """More bytes wait for their commit than ``bytes_in_flight_max``: new sends should wait for room."""
         return self.bytes_pending > self.bytes_in_flight_max
 
+    def has_room(self) -> bool:
+        """Whether the engine has room for more than deletes."""
+        return self.engine.free_bytes() > 0
+
     def when_room(self, callback: Callable[[], None]) -> None:
         """Calls back once after the next commit."""
         self._admission.append(callback)
 
     def seal(self) -> None:
-        """Closes the open batch and submits it, unless a commit is under way or nothing has changed."""
+        """Completes the open batch and submits it, unless a commit is under way or nothing has changed."""
         self._seal_scheduled = False
         if self._in_flight is not None or self._committer is None or not self._has_changes():
             return
@@ -214,10 +226,29 @@ class Store:
                     flushable.flush()
         finally:
             self._sealing = False
+        if self._call_relaxed is None:
+            self.submit()
+        elif not self._submit_scheduled:
+            self._submit_scheduled = True
+            self._call_relaxed(self.submit)
+
+    def submit(self) -> None:
+        """Hands the open batch to the committer."""
+        self._submit_scheduled = False
+        if self._in_flight is not None or self._committer is None or not self._open:
+            return
         self._in_flight, self._open = self._open, WriteBatch()
         self._in_flight_commit, self._open_commit = self._open_commit, Commit()
-        self.appended_bytes = 0
         self._committer.submit(self._in_flight)
+
+    def submit_all(self) -> None:
+        """For shutdown: seals and submits now, whatever the durability."""
+        self.seal()
+        self.submit()
+
+    def last_commit(self) -> Commit | None:
+        """The commit that all changes made so far end with; None when all are on disk."""
+        return self._open_commit if self._has_changes() else self._in_flight_commit
 
     def committed(self, error: EngineError | None) -> None:
         """The committer's report on the batch in flight."""
@@ -277,9 +308,8 @@ class Position:
 
     def __init__(self, engine: Engine) -> None:
         stored = engine.get(Table.META, META_POSITION)
-        self.generation, self.sequence, self.epoch, self.checksum = (
-            msgpack.unpackb(stored) if stored is not None else (0, 0, 0, 0)
-        )
+        record: tuple[int, int, int, int] = (0, 0, 0, 0) if stored is None else tuple(msgpack.unpackb(stored))
+        self.generation, self.sequence, self.epoch, self.checksum = record
 
     def advance(self, batch: WriteBatch) -> None:
         """Counts ``batch`` and puts the new position into it."""
@@ -292,7 +322,7 @@ class Position:
 class InlineCommitter:
     """Applies each batch at once, on the main thread: for the engine in memory, where commits take no time."""
 
-    def __init__(self, engine: Engine, report: Report, *, call_soon: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, engine: Engine, report: Report, *, call_soon: CallLater) -> None:
         self._engine, self._report, self._call_soon = engine, report, call_soon
         self._position = Position(engine)
 
@@ -321,7 +351,7 @@ class ThreadCommitter:
         engine: Engine,
         report: Report,
         *,
-        call_main: Callable[[Callable[[], None]], None],
+        call_main: CallLater,
         observe: Callable[[float, int], None] = lambda _seconds, _rows: None,
         clock: Callable[[], float],
     ) -> None:
@@ -349,7 +379,7 @@ class ThreadCommitter:
                 self._engine.apply(batch)
             except EngineError as failure:
                 error = failure
-            except Exception as failure:  # noqa: BLE001 - a defect here must fail the callers, not leave them waiting
+            except Exception as failure:  # a defect here must fail the callers, not leave them waiting
                 error = EngineError(f"the committer failed: {failure!r}", fatal=True)
             if error is not None:
                 position = Position(self._engine)

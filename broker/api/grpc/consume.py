@@ -1,0 +1,289 @@
+"""``Queues.Consume``: the client grants credit, the broker pushes deliveries, the client acknowledges by ranges.
+
+Reading and writing are two tasks around a taker that stands in the queue's line while it has credit. It is served when
+a commit is sealed, so a message that arrives for a parked consumer leaves with the commit that stores it. A delivery
+that covers a whole batch is the stored bytes as they are.
+
+A slice is cut from a batch only when it has to be: while the client holds messages and its credit for the rest of a
+batch is less than half of its window, the broker waits for more credit (as TCP does against silly windows).
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from heddle.v1 import queues_pb2 as pb
+from heddle.v1.views_pb2 import ConsumeResponseView, DeliveryView
+
+from broker import limits
+from broker.api.desk import Desk, settled
+from broker.api.grpc.held import Held
+from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist
+from broker.log import PackedBatch
+from broker.queues import Queue, Scope, Taken
+from broker.store import Commit
+
+_FRAME_BYTES: Final = 1 << 20  # deliveries in one response; one batch may be larger
+_READ_AHEAD: Final = 16  # deliveries whose batches are read from the disk together
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirmation:
+    request_id: int
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    """Something for the client that may leave after ``commit``."""
+
+    what: Taken | _Confirmation
+    commit: Commit | None
+
+
+class Consume:
+    """One stream: the client's window, what it holds, and what is on its way to it."""
+
+    def __init__(self, desk: Desk, scope: Scope, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        self._desk, self._scope, self._context = desk, scope, context
+        self._queue: Queue | None = None
+        self._visibility_ms: int | None = None
+        self._keep_in_flight = False
+        self._credit = 0
+        self._window = 0  # the most credit that the client has granted at a time: its idea of a full buffer
+        self._held = Held()
+        self._outbox: deque[_Outgoing] = deque()
+        self._outbox_bytes = 0
+        self._wake = asyncio.Event()
+        self._in_line = False
+        self._ended: BrokerError | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Serves the stream to its end; what the client still holds then goes back. Raises BrokerError."""
+        writer = asyncio.get_running_loop().create_task(self._write())
+        reader = asyncio.get_running_loop().create_task(self._read())
+        self._desk.parked.add(self)
+        try:
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and not writer.done():
+                reader.result()
+                self._stop()
+                await writer
+            writer.result()
+            if self._ended is not None:
+                raise self._ended
+        finally:
+            self._desk.parked.discard(self)
+            reader.cancel()
+            writer.cancel()
+            self._leave()
+
+    def end_wait(self) -> None:
+        """The broker stops: no more deliveries; the client learns it from the end of the stream."""
+        self._stop()
+
+    # --- from the client
+
+    async def _read(self) -> None:
+        read = self._context.read
+        while not self._stopped:
+            frame = await read()
+            if frame is grpc.aio.EOF:
+                return
+            try:
+                request = pb.ConsumeRequest.FromString(frame)
+            except DecodeError as error:
+                raise InvalidParameterValue(f"Not a ConsumeRequest: {error}") from error
+            if self._queue is None:
+                self._open(request)
+            self._settle(request)
+            if request.stop:
+                return
+
+    def _open(self, request: pb.ConsumeRequest) -> None:
+        self._queue = self._desk.queues.find(self._scope, request.queue_url)
+        if request.HasField("visibility_timeout"):
+            _check_timeout("VisibilityTimeout", request.visibility_timeout)
+            self._visibility_ms = request.visibility_timeout * 1000
+        self._keep_in_flight = request.keep_in_flight_on_disconnect
+
+    def _settle(self, request: pb.ConsumeRequest) -> None:
+        """Applies acknowledgements first and credit last, so that new deliveries see what they freed."""
+        assert self._queue is not None
+        queue, now_ms = self._queue, self._desk.now_ms()
+        if queue.deleted:
+            raise QueueDoesNotExist
+        _check_request(request)
+        for acked in request.acks:
+            queue.acknowledge(acked.first, acked.end, now_ms)
+            self._held.drop(acked.first, acked.end)
+        for nack in request.nacks:
+            first, end = nack.range.first, nack.range.end
+            for lo, hi, delivery_id in self._held.within(first, end):
+                queue.give_back(lo, hi, now_ms, delay_ms=nack.delay_seconds * 1000, delivery_id=delivery_id)
+            self._held.drop(first, end)
+        for extension in request.extensions:
+            timeout_ms = extension.visibility_timeout * 1000
+            for lo, hi, delivery_id in self._held.within(extension.range.first, extension.range.end):
+                queue.extend(lo, hi, timeout_ms, now_ms, delivery_id=delivery_id)
+        if request.request_id:
+            self._send(_Confirmation(request.request_id), self._desk.store.durable())
+        if request.credit:
+            self._credit = min(self._credit + request.credit, limits.CONSUME_CREDIT_MAX)
+            self._window = max(self._window, self._credit)
+        self._stand_in_line()
+
+    # --- from the queue
+
+    def serve(self, queue: Queue, now_ms: int) -> bool:
+        """Takes whole entries as far as credit and the outbox allow."""
+        while not self._stopped and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX:
+            ready = queue.head_of_line()
+            wanted = self._wanted(ready)
+            if not wanted:
+                break
+            taken = queue.receive(wanted, visibility_ms=self._visibility_ms, now_ms=now_ms)
+            if not taken:  # the in-flight limit: served again when somebody acknowledges
+                self._in_line = True
+                return True
+            commit = self._desk.store.durable()
+            for part in taken:
+                self._credit -= len(part)
+                self._outbox_bytes += _bytes(part)
+                self._held.add(part.lo, part.hi, part.delivery_id)
+                self._send(part, commit)
+        # In line only while it would take something: a full outbox or no credit comes back by itself.
+        self._in_line = self._wants_more() and queue.head_of_line() == 0
+        return self._in_line
+
+    def queue_deleted(self) -> None:
+        self._in_line = False
+        self._ended = QueueDoesNotExist()
+        self._stop()
+
+    def _wanted(self, ready: int) -> int:
+        if ready <= self._credit:
+            return ready
+        if self._held and self._credit < self._window // 2:
+            return 0
+        return self._credit
+
+    def _wants_more(self) -> bool:
+        return self._credit > 0 and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX and not self._stopped
+
+    def _stand_in_line(self) -> None:
+        if self._queue is not None and not self._in_line and not self._queue.deleted and self._wants_more():
+            self._in_line = True
+            self._queue.park(self)
+
+    # --- to the client
+
+    def _send(self, what: Taken | _Confirmation, commit: Commit | None) -> None:
+        self._outbox.append(_Outgoing(what, commit))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            while not self._outbox:
+                if self._stopped:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            commit = self._outbox[0].commit
+            ahead = [item.what for item in islice(self._outbox, _READ_AHEAD) if isinstance(item.what, Taken)]
+            payloads = await self._desk.payloads(ahead)
+            if commit is not None:
+                await settled(commit)
+            await self._context.write(self._frame(payloads).SerializeToString())
+            self._stand_in_line()
+
+    def _frame(self, payloads: dict[int, PackedBatch]) -> ConsumeResponseView:
+        """The next response: what is durable and read, up to the size of a frame."""
+        response, size = ConsumeResponseView(), 0
+        while self._outbox and size < _FRAME_BYTES:
+            item = self._outbox[0]
+            if item.commit is not None and (not item.commit.done or item.commit.error is not None):
+                break
+            if isinstance(item.what, _Confirmation):
+                response.confirmed_request_id = max(response.confirmed_request_id, item.what.request_id)
+            else:
+                part = item.what
+                payload = payloads.get(part.entry.batch_id)
+                if payload is None and (payload := self._desk.batches.cached(part.entry.batch_id)) is None:
+                    if size or response.confirmed_request_id:
+                        break  # not read yet: first of the next frame
+                    self._forget(part)
+                else:
+                    size += _bytes(part)
+                    response.deliveries.append(self._delivery(part, payload))
+                self._outbox_bytes -= _bytes(part)
+            self._outbox.popleft()
+        return response
+
+    def _delivery(self, part: Taken, payload: PackedBatch) -> DeliveryView:
+        identity = self._desk.queues.identity
+        return DeliveryView(
+            delivery_id=part.delivery_id,
+            base_sequence=part.lo,
+            batch=payload.slice(part.first_index, part.first_index + len(part)),
+            first_message_id=identity.message_id(part.entry.batch_id, part.first_index),
+            sent_timestamp_ms=part.entry.appended_at_ms,
+            first_received_timestamp_ms=part.first_received_ms,
+            receive_count=part.receive_count,
+            sender_id=part.entry.sender_id,
+            visible_again_timestamp_ms=part.until_ms,
+        )
+
+    def _forget(self, part: Taken) -> None:
+        """The batch is gone: purged or expired since it was taken. The client gets its credit back."""
+        self._credit += len(part)
+        self._held.drop(part.lo, part.hi)
+
+    # --- the end
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._wake.set()
+
+    def _leave(self) -> None:
+        """Out of the line; what was not acknowledged becomes visible at once, unless the client asked otherwise."""
+        self._stopped = True
+        queue = self._queue
+        if queue is None or queue.deleted:
+            return
+        if self._in_line:
+            queue.leave(self)
+        now_ms = self._desk.now_ms()
+        undelivered = {part.what.delivery_id for part in self._outbox if isinstance(part.what, Taken)}
+        for lo, hi, delivery_id in self._held:
+            if not self._keep_in_flight or delivery_id in undelivered:
+                queue.give_back(lo, hi, now_ms, delivery_id=delivery_id)
+
+
+def _bytes(part: Taken) -> int:
+    """About how many bytes a slice takes: its share of the entry."""
+    return part.entry.nbytes * len(part) // part.entry.count
+
+
+def _check_request(request: pb.ConsumeRequest) -> None:
+    """All or nothing: raises InvalidParameterValue before anything of the request is applied."""
+    ranges = len(request.acks) + len(request.nacks) + len(request.extensions)
+    if ranges > limits.CONSUME_RANGES_MAX:
+        raise InvalidParameterValue(
+            f"A request can have at most {limits.CONSUME_RANGES_MAX} ranges. You have sent {ranges}."
+        )
+    for nack in request.nacks:
+        _check_timeout("DelaySeconds", nack.delay_seconds)
+    for extension in request.extensions:
+        _check_timeout("VisibilityTimeout", extension.visibility_timeout)
+
+
+def _check_timeout(parameter: str, seconds: int) -> None:
+    if not 0 <= seconds <= limits.VISIBILITY_TIMEOUT_SECONDS_MAX:
+        raise InvalidParameterValue(
+            f"Value {seconds} for parameter {parameter} is invalid. Reason: Must be between 0 and 43200."
+        )

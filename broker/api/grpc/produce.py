@@ -1,0 +1,119 @@
+"""``Queues.Produce``: batches in, results out, pipelined.
+
+Reading and answering are two tasks: the reader checks and appends each batch and goes on at once; the writer sends the
+results of everything that a commit has made durable in one message. A batch that is refused gets its result in order
+and leaves the stream as it is.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from heddle.v1 import queues_pb2 as pb
+from heddle.v1.views_pb2 import ProduceRequestView
+
+from broker.api.desk import Desk
+from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, StorageUnavailable
+from broker.queues import Queue, Scope, messages, operations
+from broker.store import Commit
+
+Pending = tuple[pb.ProduceResult, Commit | None]
+
+
+class Produce:
+    def __init__(self, desk: Desk, scope: Scope, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        self._desk, self._scope, self._context = desk, scope, context
+        self._queue: Queue | None = None
+        self._pending: deque[Pending] = deque()
+        self._wake = asyncio.Event()
+        self._reading = True
+
+    async def run(self) -> None:
+        """Serves the stream to its end. Raises BrokerError for what ends it: no such queue, shutdown, a bad frame."""
+        writer = asyncio.get_running_loop().create_task(self._write())
+        try:
+            await self._read(writer)
+            self._reading = False
+            self._wake.set()
+            await writer
+        finally:
+            writer.cancel()
+
+    async def _read(self, writer: asyncio.Task[None]) -> None:
+        read = self._context.read
+        while not writer.done():
+            frame = await read()
+            if frame is grpc.aio.EOF:
+                return
+            try:
+                request = ProduceRequestView.FromString(frame)
+            except DecodeError as error:
+                raise InvalidParameterValue(f"Not a ProduceRequest: {error}") from error
+            await self._desk.admit()
+            self._take(request)
+            self._wake.set()
+
+    def _take(self, request: ProduceRequestView) -> None:
+        desk, result = self._desk, pb.ProduceResult(request_id=request.request_id)
+        queue = self._target(request.queue_url)
+        try:
+            delay_ms = None
+            if request.HasField("delay_seconds"):
+                operations.check_delay(request.delay_seconds)
+                delay_ms = request.delay_seconds * 1000
+            packed = request.batch
+            count = messages.check_batch(packed, queue.attributes.maximum_message_bytes)
+        except BrokerError as error:
+            result.error_code, result.error_message = error.code, error.message
+            self._pending.append((result, None))
+            return
+        sent = queue.send(
+            packed, count, len(packed), delay_ms=delay_ms, now_ms=desk.now_ms(), sender_id=self._scope.account
+        )
+        result.count, result.base_sequence = count, sent.base
+        result.first_message_id = desk.queues.identity.message_id(sent.batch_id, sent.first_index)
+        self._pending.append((result, desk.store.durable()))
+
+    def _target(self, queue_url: str) -> Queue:
+        if queue_url or self._queue is None:
+            self._queue = self._desk.queues.find(self._scope, queue_url)
+        if self._queue.deleted:
+            raise QueueDoesNotExist
+        return self._queue
+
+    async def _write(self) -> None:
+        pending = self._pending
+        while True:
+            while not pending:
+                if not self._reading:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            commit = pending[0][1]
+            if commit is not None and not commit.done:
+                self._wake.clear()
+                commit.add_done_callback(lambda _commit: self._wake.set())
+                while not commit.done:
+                    await self._wake.wait()
+                    if not commit.done:
+                        self._wake.clear()
+            await self._context.write(pb.ProduceResponse(results=self._settled()).SerializeToString())
+
+    def _settled(self) -> list[pb.ProduceResult]:
+        results = []
+        while self._pending:
+            result, commit = self._pending[0]
+            if commit is not None:
+                if not commit.done:
+                    break
+                if commit.error is not None:
+                    result = _failed(result.request_id, commit.error)
+            self._pending.popleft()
+            results.append(result)
+        return results
+
+
+def _failed(request_id: int, error: StorageUnavailable) -> pb.ProduceResult:
+    return pb.ProduceResult(request_id=request_id, error_code=error.code, error_message=error.message)

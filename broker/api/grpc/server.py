@@ -1,0 +1,85 @@
+"""The gRPC server: services, health, reflection, limits, keepalive, TLS."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from heddle.v1 import queues_pb2
+
+from broker.api.desk import Desk
+from broker.api.grpc.queues_service import QueuesService
+from broker.errors import AddressInUse
+
+QUEUES_SERVICE: Final = queues_pb2.DESCRIPTOR.services_by_name["Queues"].full_name
+_STREAMS_OF_BYTES: Final = frozenset({"Produce", "Consume"})
+
+
+class GrpcServer:
+    """``address``: HOST:PORT; port 0 picks a free one, see ``port``. ``credentials``: TLS, None for cleartext."""
+
+    def __init__(
+        self, desk: Desk, address: str, *, message_bytes_max: int, credentials: grpc.ServerCredentials | None
+    ) -> None:
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_options(message_bytes_max))
+        self.service = QueuesService(desk)
+        self._server.add_generic_rpc_handlers((_handlers(QUEUES_SERVICE, self.service),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (QUEUES_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise AddressInUse(
+                f"cannot listen on {address} for gRPC: another process uses it, or it is not ours"
+            ) from error
+
+    async def start(self) -> None:
+        await self._server.start()
+        await self.set_serving(serving=True)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """What grpc.health.v1 answers, for the server as a whole and for the service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", QUEUES_SERVICE):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, lets those under way end, and cuts off what is left after the grace."""
+        await self._server.stop(grace_seconds)
+
+
+def _options(message_bytes_max: int) -> Sequence[tuple[str, int]]:
+    return (
+        ("grpc.max_receive_message_length", message_bytes_max),
+        ("grpc.max_send_message_length", message_bytes_max),
+        ("grpc.so_reuseport", 0),  # a second broker on the port is an error, not a share of the calls
+        ("grpc.max_metadata_size", 16_384),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    )
+
+
+def _handlers(service_name: str, service: object) -> grpc.GenericRpcHandler:
+    descriptor = queues_pb2.DESCRIPTOR.services_by_name[service_name.rpartition(".")[2]]
+    methods = {method.name: _handler(method, getattr(service, method.name)) for method in descriptor.methods}
+    return grpc.method_handlers_generic_handler(service_name, methods)
+
+
+def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    if method.name in _STREAMS_OF_BYTES:  # parsed and packed by the stream itself, as views
+        return grpc.stream_stream_rpc_method_handler(behaviour)
+    return grpc.unary_unary_rpc_method_handler(
+        behaviour,
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+    )

@@ -1,0 +1,47 @@
+"""How refusals look over gRPC: one status code an error, with the AWS code in ``google.rpc.ErrorInfo``."""
+
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from broker import errors
+from broker.errors import BrokerError
+
+DOMAIN: Final = "heddle"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
+    errors.QueueDoesNotExist: grpc.StatusCode.NOT_FOUND,
+    errors.QueueNameExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.QueueDeletedRecently: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PurgeQueueInProgress: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.InvalidAttributeName: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidAttributeValue: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidParameterValue: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.MissingParameter: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidMessageContents: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ReceiptHandleIsInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.OverLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.EmptyBatchRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.TooManyEntriesInBatchRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BatchEntryIdsNotDistinct: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidBatchEntryId: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BatchRequestTooLong: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UnsupportedOperation: grpc.StatusCode.UNIMPLEMENTED,
+    errors.StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.StorageFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: BrokerError) -> NoReturn:
+    """Ends the call with the error's status and details."""
+    code = GRPC_STATUS[type(error)]
+    info = any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN))
+    status = status_pb2.Status(code=code.value[0], message=error.message, details=[info])
+    await context.abort(code, error.message, ((_DETAILS_KEY, status.SerializeToString()),))
+    raise AssertionError("abort returned")

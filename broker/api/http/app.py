@@ -1,0 +1,42 @@
+"""The routes of the HTTP port.
+
+``/healthz``: the process runs (200). ``/readyz``: it takes requests (200), or why not (503). ``/metrics``: Prometheus.
+"""
+
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+NotReady = Callable[[], str | None]
+
+
+def http_app(registry: CollectorRegistry, *, not_ready: NotReady, about: dict[str, str]) -> Starlette:
+    """``not_ready``: the reason why requests are not taken now, None when they are. ``about``: added to /healthz."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", **about})
+
+    async def readyz(_request: Request) -> Response:
+        reason = not_ready()
+        if reason is not None:
+            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def index(_request: Request) -> Response:
+        return PlainTextResponse("Heddle. See /metrics, /healthz and /readyz.\n")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+        ]
+    )

@@ -1,0 +1,157 @@
+"""Metrics: what Prometheus scrapes, by the names that docs/metrics.md lists.
+
+Counters live as plain integers where the work is done and are read at the scrape; only latencies are observed as they
+happen. Per-queue series are bounded: the busiest queues have their own, the others share ``queue="(other)"``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from broker.log import Batches
+from broker.queues import Queue, Queues
+from broker.store import Store
+
+OTHER_QUEUES: Final = "(other)"
+_LABELS: Final = ("account", "region", "queue")
+_LATENCY_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_ROW_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+QueueKey = tuple[str, str, str]
+_QUEUE_GAUGES: Final = (
+    ("visible", "Messages available for receive (AWS ApproximateNumberOfMessagesVisible)."),
+    ("in_flight", "Messages received and not yet deleted (AWS ApproximateNumberOfMessagesNotVisible)."),
+    ("delayed", "Messages whose delay is not over (AWS ApproximateNumberOfMessagesDelayed)."),
+)
+_QUEUE_COUNTERS: Final = (
+    ("sent_messages", "Messages sent (AWS NumberOfMessagesSent)."),
+    ("sent_bytes", "Bytes of messages sent, packed."),
+    ("received_messages", "Messages handed out by receives (AWS NumberOfMessagesReceived)."),
+    ("deleted_messages", "Messages deleted (AWS NumberOfMessagesDeleted)."),
+    ("expired_messages", "Messages removed because their retention ended."),
+    ("empty_receives", "Receives that returned nothing (AWS NumberOfEmptyReceives)."),
+)
+
+
+class Observations:
+    """What is measured as it happens. Thread-safe, since commits are observed on the committer's thread."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._commit_seconds = Histogram(
+            "heddle_commit_seconds", "Time of a commit with its fsync.", buckets=_LATENCY_BUCKETS, registry=registry
+        )
+        self._commit_rows = Histogram(
+            "heddle_commit_rows", "Records written by a commit.", buckets=_ROW_BUCKETS, registry=registry
+        )
+        self._loop_lag = Histogram(
+            "heddle_loop_lag_seconds", "How late the main loop was.", buckets=_LATENCY_BUCKETS, registry=registry
+        )
+
+    def commit(self, seconds: float, rows: int) -> None:
+        self._commit_seconds.observe(seconds)
+        self._commit_rows.observe(rows)
+
+    def lag(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
+
+
+class BrokerCollector(Collector):
+    """Reads the state of the planes at each scrape. ``file_bytes``: size of the data file."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        batches: Batches,
+        queues: Queues,
+        now_ms: Callable[[], int],
+        file_bytes: Callable[[], int],
+        queues_max: int,
+    ) -> None:
+        self._store, self._batches, self._queues = store, batches, queues
+        self._now_ms, self._file_bytes, self._queues_max = now_ms, file_bytes, queues_max
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._broker()
+        yield from self._per_queue()
+
+    def _broker(self) -> Iterator[Metric]:
+        store, batches = self._store, self._batches
+        yield _gauge("heddle_queues", "Queues.", len(self._queues))
+        yield _gauge("heddle_waiters", "Receives and consumers parked at queues.", _parked(self._queues))
+        yield _gauge("heddle_data_file_bytes", "Size of the data file, free pages included.", self._file_bytes())
+        yield _gauge("heddle_commit_pending_bytes", "Bytes that wait for their commit.", store.bytes_pending)
+        yield _gauge("heddle_accepting_sends", "1 while sends are taken, 0 past the watermark.", store.full is None)
+        yield _gauge("heddle_cache_bytes", "Memory of cached batches.", batches.cached_bytes)
+        yield _counter("heddle_cache_hits", "Batches read from memory.", batches.cache_hits)
+        yield _counter("heddle_cache_misses", "Batches read from the data file.", batches.cache_misses)
+        # One fsync of the data and one write-through of the meta page make a commit.
+        yield _counter("heddle_commits", "Commits, each with its fsync.", store.statistics.commits)
+        yield _counter("heddle_commit_failures", "Commits that failed.", store.statistics.failed_commits)
+        yield _counter("heddle_committed_bytes", "Bytes of records committed.", store.statistics.committed_bytes)
+
+    def _per_queue(self) -> Iterator[Metric]:
+        shown = self._shown()
+        now_ms = self._now_ms()
+        rows = {key: _row(members, now_ms) for key, members in shown.items()}
+        for name, documentation in _QUEUE_GAUGES:
+            gauge = GaugeMetricFamily(f"heddle_queue_{name}_messages", documentation, labels=_LABELS)
+            _fill(gauge, rows, name)
+            yield gauge
+        age = GaugeMetricFamily(
+            "heddle_queue_oldest_message_age_seconds",
+            "Age of the oldest message (AWS ApproximateAgeOfOldestMessage).",
+            labels=_LABELS,
+        )
+        _fill(age, rows, "oldest_message_age")
+        yield age
+        for name, documentation in _QUEUE_COUNTERS:
+            counter = CounterMetricFamily(f"heddle_queue_{name}", documentation, labels=_LABELS)
+            _fill(counter, rows, name)
+            yield counter
+
+    def _shown(self) -> dict[QueueKey, list[Queue]]:
+        """The queues behind each series: one each for the busiest, all others together."""
+        queues = list(self._queues)
+        if len(queues) > self._queues_max:
+            queues.sort(key=lambda queue: queue.activity.sent_messages + queue.activity.received_messages, reverse=True)
+        shown = {(queue.account, queue.region, queue.name): [queue] for queue in queues[: self._queues_max]}
+        if others := queues[self._queues_max :]:
+            shown["", "", OTHER_QUEUES] = others
+        return shown
+
+
+def _row(members: Iterable[Queue], now_ms: int) -> dict[str, float]:
+    row: dict[str, float] = dict.fromkeys((name for name, _ in _QUEUE_GAUGES + _QUEUE_COUNTERS), 0)
+    row["oldest_message_age"] = 0
+    for queue in members:
+        visible, in_flight, delayed = queue.counts(now_ms)
+        row["visible"] += visible
+        row["in_flight"] += in_flight
+        row["delayed"] += delayed
+        oldest_ms = queue.oldest_sent_ms()
+        if oldest_ms is not None:
+            row["oldest_message_age"] = max(row["oldest_message_age"], (now_ms - oldest_ms) / 1000)
+        for name, _ in _QUEUE_COUNTERS:
+            row[name] += getattr(queue.activity, name)
+    return row
+
+
+def _fill(family: GaugeMetricFamily | CounterMetricFamily, rows: dict[QueueKey, dict[str, float]], name: str) -> None:
+    for key, row in rows.items():
+        family.add_metric(key, row[name])
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=float(value))
+
+
+def _counter(name: str, documentation: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, documentation, value=float(value))
+
+
+def _parked(queues: Queues) -> int:
+    return sum(len(queue.takers) for queue in queues)

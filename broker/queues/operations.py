@@ -1,0 +1,389 @@
+"""The message operations of the SQS API on one queue: check, change the queue, say what to answer.
+
+Requests and answers are the messages of ``heddle.v1``: plain typed data that both front doors build. An answer may go
+out only after the commit (``Store.durable``). Never: I/O, a clock, or an await.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+from heddle.v1 import queues_pb2 as pb
+from heddle.v1.message_pb2 import Message
+
+from broker import limits
+from broker.errors import (
+    BatchEntryIdsNotDistinct,
+    BatchRequestTooLong,
+    BrokerError,
+    EmptyBatchRequest,
+    InvalidAttributeName,
+    InvalidBatchEntryId,
+    InvalidParameterValue,
+    MissingParameter,
+    TooManyEntriesInBatchRequest,
+)
+from broker.log import PackedBatch, pack
+from broker.queues import messages as rules
+from broker.queues.identity import Identity, ReceiptHandle, invalid_handle
+from broker.queues.queue import Queue, Sent, Taken
+from broker.queues.runs import State
+
+Outgoing = pb.SendMessageRequest | pb.SendMessageBatchRequestEntry
+
+_ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+_STATE_NAMES: Final = {State.VISIBLE: "visible", State.DELAYED: "delayed", State.IN_FLIGHT: "in flight"}
+SYSTEM_ATTRIBUTE_NAMES: Final = frozenset(
+    {
+        "SenderId",
+        "SentTimestamp",
+        "ApproximateReceiveCount",
+        "ApproximateFirstReceiveTimestamp",
+        "MessageGroupId",
+        "MessageDeduplicationId",
+        "SequenceNumber",
+        "AWSTraceHeader",
+        "DeadLetterQueueSourceArn",
+    }
+)
+
+
+# --- sending
+
+
+def send_message(
+    queue: Queue, request: pb.SendMessageRequest, *, identity: Identity, now_ms: int, sender_id: str
+) -> pb.SendMessageResponse:
+    message, delay_ms = _checked(request)
+    if _size(request) > queue.attributes.maximum_message_bytes:
+        raise rules.too_long(queue.attributes.maximum_message_bytes)
+    packed = pack([message])
+    sent = queue.send(packed, 1, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
+    return pb.SendMessageResponse(**_sent_fields(request, sent, 0, identity))
+
+
+def send_message_batch(
+    queue: Queue, request: pb.SendMessageBatchRequest, *, identity: Identity, now_ms: int, sender_id: str
+) -> pb.SendMessageBatchResponse:
+    entries = request.entries
+    check_entries("SendMessageBatchRequestEntry", entries)
+    sizes = [_size(entry) for entry in entries]
+    if sum(sizes) > limits.BATCH_REQUEST_BYTES_MAX:
+        raise BatchRequestTooLong(
+            f"Batch requests cannot be longer than {limits.BATCH_REQUEST_BYTES_MAX} bytes. "
+            f"You have sent {sum(sizes)} bytes."
+        )
+    response = pb.SendMessageBatchResponse()
+    accepted: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]] = []
+    for entry, size in zip(entries, sizes, strict=True):
+        try:
+            message, delay_ms = _checked(entry)
+            if size > queue.attributes.maximum_message_bytes:
+                raise InvalidParameterValue(
+                    "One or more parameters cannot be validated. Reason: Message must be shorter than "
+                    f"{queue.attributes.maximum_message_bytes} bytes."
+                )
+        except BrokerError as error:
+            response.failed.append(_failed(entry.id, error))
+        else:
+            accepted.append((entry, message, delay_ms))
+    for group in _runs_of_equal_delay(accepted):
+        packed = pack([message for _, message, _ in group])
+        sent = queue.send(packed, len(group), len(packed), delay_ms=group[0][2], now_ms=now_ms, sender_id=sender_id)
+        for index, (entry, _, _) in enumerate(group):
+            response.successful.append(
+                pb.SendMessageBatchResultEntry(id=entry.id, **_sent_fields(entry, sent, index, identity))
+            )
+    return response
+
+
+def _runs_of_equal_delay(
+    accepted: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]],
+) -> Iterable[list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]]]:
+    group: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]] = []
+    for item in accepted:
+        if group and group[0][2] != item[2]:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def _checked(request: Outgoing) -> tuple[Message, int | None]:
+    """The message to store and its delay (None: the queue's). Raises the exact error of a bad parameter."""
+    rules.check_body(request.message_body)
+    message = Message(body=request.message_body)
+    delay_ms = None
+    if request.HasField("delay_seconds"):
+        check_delay(request.delay_seconds)
+        delay_ms = request.delay_seconds * 1000
+    if request.message_attributes:
+        rules.check_attributes(request.message_attributes)
+        for name, value in request.message_attributes.items():
+            message.message_attributes[name].CopyFrom(value)
+    if request.message_system_attributes:
+        message.aws_trace_header = rules.trace_header(request.message_system_attributes)
+    if request.HasField("message_group_id"):
+        rules.check_id("MessageGroupId", request.message_group_id)
+        message.message_group_id = request.message_group_id
+    if request.HasField("message_deduplication_id"):
+        raise rules.not_for_this_queue_type("MessageDeduplicationId", request.message_deduplication_id)
+    return message, delay_ms
+
+
+def check_delay(delay_seconds: int) -> None:
+    if not 0 <= delay_seconds <= limits.DELAY_SECONDS_MAX:
+        raise InvalidParameterValue(
+            f"Value {delay_seconds} for parameter DelaySeconds is invalid. "
+            "Reason: DelaySeconds must be >= 0 and <= 900."
+        )
+
+
+def _size(request: Outgoing) -> int:
+    if not request.message_attributes:
+        return len(request.message_body)
+    return rules.message_bytes(request.message_body, request.message_attributes)
+
+
+def _sent_fields(request: Outgoing, sent: Sent, index: int, identity: Identity) -> dict[str, str]:
+    fields = {
+        "message_id": identity.message_id_text(sent.batch_id, sent.first_index + index),
+        "md5_of_message_body": rules.body_md5(request.message_body),
+    }
+    if request.message_attributes:
+        fields["md5_of_message_attributes"] = rules.attributes_md5(request.message_attributes)
+    if request.message_system_attributes:
+        fields["md5_of_message_system_attributes"] = rules.attributes_md5(request.message_system_attributes)
+    return fields
+
+
+# --- receiving
+
+
+def check_receive(request: pb.ReceiveMessageRequest) -> None:
+    """Raises InvalidParameterValue, InvalidAttributeName."""
+    _check_range("MaxNumberOfMessages", request, "max_number_of_messages", 1, limits.RECEIVE_MESSAGES_MAX)
+    _check_range("WaitTimeSeconds", request, "wait_time_seconds", 0, limits.WAIT_TIME_SECONDS_MAX)
+    _check_range("VisibilityTimeout", request, "visibility_timeout", 0, limits.VISIBILITY_TIMEOUT_SECONDS_MAX)
+    for names in (request.message_system_attribute_names, request.attribute_names):
+        for name in names:
+            if name != "All" and name not in SYSTEM_ATTRIBUTE_NAMES:
+                raise InvalidAttributeName(f"Unknown Attribute {name}.")
+
+
+def _check_range(parameter: str, request: pb.ReceiveMessageRequest, field: str, lowest: int, highest: int) -> None:
+    value = getattr(request, field)
+    if request.HasField(field) and not lowest <= value <= highest:
+        bounds = f"between {lowest} and {highest}" if lowest else f">= {lowest} and <= {highest}"
+        raise InvalidParameterValue(
+            f"Value {value} for parameter {parameter} is invalid. Reason: Must be {bounds}, if provided."
+        )
+
+
+def received_messages(
+    queue: Queue,
+    request: pb.ReceiveMessageRequest,
+    taken: Sequence[Taken],
+    payloads: Mapping[int, PackedBatch],
+    identity: Identity,
+) -> list[pb.ReceivedMessage]:
+    """What was taken, as the caller asked to see it. ``payloads`` by batch id; a batch that is gone is left out."""
+    system_names = {*request.message_system_attribute_names, *request.attribute_names}
+    found = []
+    for part in taken:
+        payload = payloads.get(part.entry.batch_id)
+        if payload is None:  # purged or expired between the receive and now
+            continue
+        for offset in range(len(part)):
+            index = part.first_index + offset
+            message = payload.message(index)
+            handle = ReceiptHandle(queue.log_id, part.lo + offset, part.delivery_id)
+            received = pb.ReceivedMessage(
+                message_id=identity.message_id_text(part.entry.batch_id, index),
+                receipt_handle=identity.encode_handle(handle),
+                md5_of_body=rules.body_md5(message.body),
+                body=message.body,
+            )
+            if system_names:
+                every = _system_attributes(part, message)
+                names = every if "All" in system_names else system_names & every.keys()
+                for name in names:
+                    received.attributes[name] = every[name]
+            selected = rules.selected_attributes(message.message_attributes, request.message_attribute_names)
+            if selected:
+                for name, value in selected.items():
+                    received.message_attributes[name].CopyFrom(value)
+                received.md5_of_message_attributes = rules.attributes_md5(selected)
+            found.append(received)
+    return found
+
+
+def _system_attributes(part: Taken, message: Message) -> dict[str, str]:
+    attributes = {
+        "SenderId": part.entry.sender_id,
+        "SentTimestamp": str(part.entry.appended_at_ms),
+        "ApproximateReceiveCount": str(part.receive_count),
+        "ApproximateFirstReceiveTimestamp": str(part.first_received_ms),
+    }
+    if message.message_group_id:
+        attributes["MessageGroupId"] = message.message_group_id
+    if message.aws_trace_header:
+        attributes["AWSTraceHeader"] = message.aws_trace_header
+    return attributes
+
+
+# --- deleting, changing visibility
+
+
+def delete_message(queue: Queue, receipt_handle: str, *, identity: Identity, now_ms: int) -> None:
+    queue.delete_received(_sequence(queue, receipt_handle, identity), now_ms)
+
+
+def delete_message_batch(
+    queue: Queue, request: pb.DeleteMessageBatchRequest, *, identity: Identity, now_ms: int
+) -> pb.DeleteMessageBatchResponse:
+    check_entries("DeleteMessageBatchRequestEntry", request.entries)
+    response = pb.DeleteMessageBatchResponse()
+    for entry, error in _each(
+        request.entries, lambda entry: delete_message(queue, entry.receipt_handle, identity=identity, now_ms=now_ms)
+    ):
+        if error is None:
+            response.successful.append(pb.DeleteMessageBatchResultEntry(id=entry.id))
+        else:
+            response.failed.append(error)
+    return response
+
+
+def change_visibility(
+    queue: Queue,
+    request: pb.ChangeMessageVisibilityRequest | pb.ChangeMessageVisibilityBatchRequestEntry,
+    *,
+    identity: Identity,
+    now_ms: int,
+) -> None:
+    sequence = _sequence(queue, request.receipt_handle, identity)
+    if not request.HasField("visibility_timeout"):
+        raise MissingParameter.named("VisibilityTimeout")
+    seconds = request.visibility_timeout
+    if not 0 <= seconds <= limits.VISIBILITY_TIMEOUT_SECONDS_MAX:
+        raise InvalidParameterValue(
+            f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200."
+        )
+    queue.change_visibility(sequence, request.receipt_handle, seconds, now_ms)
+
+
+def change_visibility_batch(
+    queue: Queue, request: pb.ChangeMessageVisibilityBatchRequest, *, identity: Identity, now_ms: int
+) -> pb.ChangeMessageVisibilityBatchResponse:
+    check_entries("ChangeMessageVisibilityBatchRequestEntry", request.entries)
+    response = pb.ChangeMessageVisibilityBatchResponse()
+    for entry, error in _each(
+        request.entries, lambda entry: change_visibility(queue, entry, identity=identity, now_ms=now_ms)
+    ):
+        if error is None:
+            response.successful.append(pb.ChangeMessageVisibilityBatchResultEntry(id=entry.id))
+        else:
+            response.failed.append(error)
+    return response
+
+
+def _sequence(queue: Queue, receipt_handle: str, identity: Identity) -> int:
+    if not receipt_handle:
+        raise MissingParameter.named("ReceiptHandle")
+    handle = identity.decode_handle(receipt_handle)
+    if handle.log_id != queue.log_id:
+        raise invalid_handle(receipt_handle)
+    return handle.sequence
+
+
+# --- batches
+
+
+class _Entry(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+def check_entries(entry_name: str, entries: Sequence[_Entry]) -> None:
+    """What fails a batch call as a whole, in AWS's order."""
+    if not entries:
+        raise EmptyBatchRequest(f"There should be at least one {entry_name} in the request.")
+    if len(entries) > limits.BATCH_ENTRIES_MAX:
+        raise TooManyEntriesInBatchRequest(
+            f"Maximum number of entries per request are {limits.BATCH_ENTRIES_MAX}. You have sent {len(entries)}."
+        )
+    seen: set[str] = set()
+    repeated = None
+    for entry in entries:
+        if not _ENTRY_ID.fullmatch(entry.id):
+            raise InvalidBatchEntryId(
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+                "It can be at most 80 letters long."
+            )
+        if entry.id in seen and repeated is None:
+            repeated = entry.id
+        seen.add(entry.id)
+    if repeated is not None:
+        raise BatchEntryIdsNotDistinct(f"Id {repeated} repeated.")
+
+
+def _each(entries: Iterable[E], apply: Callable[[E], None]) -> Iterable[tuple[E, pb.BatchResultErrorEntry | None]]:
+    """Applies each entry by itself: the failure of one leaves the others."""
+    for entry in entries:
+        try:
+            apply(entry)
+        except BrokerError as error:
+            yield entry, _failed(entry.id, error)
+        else:
+            yield entry, None
+
+
+def _failed(entry_id: str, error: BrokerError) -> pb.BatchResultErrorEntry:
+    return pb.BatchResultErrorEntry(
+        id=entry_id, sender_fault=error.sender_fault, code=error.code, message=error.message
+    )
+
+
+# --- peeking
+
+
+def peek(queue: Queue, from_sequence: int, count: int) -> list[tuple[Taken, State]]:
+    """Up to ``count`` messages from a sequence number on, and their states. Changes nothing."""
+    seen: list[tuple[Taken, State]] = []
+    for run in queue.state.runs.starting_at(from_sequence):
+        lo = max(run.lo, from_sequence)
+        for entry, start, end in queue.state.log.slices(lo, min(run.hi, lo + count)):
+            part = Taken(entry, start, end, run.receive_count, run.first_received_ms, run.delivery_id, run.until_ms)
+            seen.append((part, run.state))
+            count -= len(part)
+        if count <= 0:
+            break
+    return seen
+
+
+def peeked_messages(
+    seen: Sequence[tuple[Taken, State]], payloads: Mapping[int, PackedBatch], identity: Identity
+) -> list[pb.PeekedMessage]:
+    peeked = []
+    for part, state in seen:
+        payload = payloads.get(part.entry.batch_id)
+        if payload is None:
+            continue
+        for offset in range(len(part)):
+            index = part.first_index + offset
+            peeked.append(
+                pb.PeekedMessage(
+                    sequence=part.lo + offset,
+                    message_id=identity.message_id_text(part.entry.batch_id, index),
+                    state=_STATE_NAMES[state],
+                    until_timestamp_ms=part.until_ms,
+                    sent_timestamp_ms=part.entry.appended_at_ms,
+                    receive_count=part.receive_count,
+                    message=payload.message(index),
+                )
+            )
+    return peeked

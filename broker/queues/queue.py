@@ -1,0 +1,383 @@
+"""One standard queue: what sends, receives, deletes, visibility changes, time and retention do to its messages.
+
+A pure state machine: every method takes ``now_ms`` and changes memory and the open write batch, at once and in order.
+Who answers a client waits for the commit. Never: I/O beyond the store's reads, a clock, or an await.
+
+Source of the semantics: sections 1.4, 2 and 4 of the queue reference.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker import limits
+from broker.errors import InvalidParameterValue, OverLimit, QueueDoesNotExist
+from broker.log import Batches, Entry
+from broker.queues.attributes import QueueAttributes
+from broker.queues.runs import NEVER_MS, Received, Run, State
+from broker.queues.state import QueueState
+from broker.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Messages of one send: sequence numbers from ``base``, in batch ``batch_id`` from index ``first_index``."""
+
+    base: int
+    count: int
+    batch_id: int
+    first_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Messages [lo, hi) of one entry, taken by one receive and all with the same history."""
+
+    entry: Entry
+    lo: int
+    hi: int
+    receive_count: int
+    first_received_ms: int
+    delivery_id: int
+    until_ms: int
+
+    @property
+    def first_index(self) -> int:
+        """Index in the entry's batch of message ``lo``."""
+        return self.entry.first_index + self.lo - self.entry.base
+
+    def __len__(self) -> int:
+        return self.hi - self.lo
+
+
+@dataclass(slots=True)
+class Activity:
+    """What has happened to a queue since this process started."""
+
+    sent_messages: int = 0
+    sent_bytes: int = 0
+    received_messages: int = 0
+    deleted_messages: int = 0
+    expired_messages: int = 0
+    empty_receives: int = 0
+
+
+class Taker(Protocol):
+    """Someone parked at a queue for messages."""
+
+    def serve(self, queue: "Queue", now_ms: int) -> bool:
+        """Called while the queue has visible messages: takes what it wants. True to stay in line, at its end."""
+
+    def queue_deleted(self) -> None:
+        """The queue is gone; the taker has left the line."""
+
+
+class Queue:
+    """A queue by name. Its messages' state is loaded when first asked for and dropped after a failed commit."""
+
+    def __init__(
+        self,
+        store: Store,
+        batches: Batches,
+        *,
+        on_due: Callable[["Queue", int], None],
+        account: str,
+        region: str,
+        name: str,
+        log_id: int,
+        created_ms: int,
+        modified_ms: int,
+        attributes: QueueAttributes,
+        tags: dict[str, str],
+        purged_ms: int = 0,
+    ) -> None:
+        self._store, self._batches, self._on_due = store, batches, on_due
+        self.account, self.region, self.name = account, region, name
+        self.log_id = log_id
+        self.created_ms, self.modified_ms = created_ms, modified_ms
+        self.attributes = attributes
+        self.tags = tags
+        self.purged_ms = purged_ms
+        self.activity = Activity()
+        self.deleted = False
+        self.takers: deque[Taker] = deque()
+        self.announced_due_ms = NEVER_MS
+        """The time of the earliest call of ``on_due`` that stands."""
+        self._state: QueueState | None = None
+        self._retention_due_ms = NEVER_MS
+        self._now_ms = 0
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:sqs:{self.region}:{self.account}:{self.name}"
+
+    @property
+    def state(self) -> QueueState:
+        if self._state is None:
+            if self.deleted:
+                raise QueueDoesNotExist
+            self._state = QueueState(self._store, self._batches, self.log_id)
+            self._look_at_retention()
+        return self._state
+
+    def forget_state(self) -> None:
+        """After a failed commit: what is in memory may be ahead of the disk."""
+        self._state = None
+        self.announced_due_ms = NEVER_MS
+
+    # --- sending
+
+    def send(
+        self, packed: bytes, count: int, nbytes: int, *, delay_ms: int | None, now_ms: int, sender_id: str
+    ) -> Sent:
+        """Appends the checked messages of a packed batch: visible after the delay, the queue's when None."""
+        state = self._changing(now_ms)
+        base, batch_id, index = state.log.append(packed, count, now_ms, sender_id)
+        if delay_ms is None:
+            delay_ms = self.attributes.delay_ms
+        state.runs.append(base, base + count, now_ms + delay_ms if delay_ms else 0)
+        self._retention_due_ms = min(self._retention_due_ms, now_ms + self.attributes.retention_ms)
+        self.activity.sent_messages += count
+        self.activity.sent_bytes += nbytes
+        return Sent(base, count, batch_id, index)
+
+    # --- receiving
+
+    def receive(self, count: int, *, visibility_ms: int | None, now_ms: int) -> list[Taken]:
+        """Puts up to ``count`` visible messages in flight, oldest first; none when the in-flight limit is reached."""
+        state = self._changing(now_ms)
+        timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
+        count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
+        taken: list[Taken] = []
+        while count > 0 and state.runs.visible:
+            delivery_id = state.new_delivery_id()
+            until_ms = now_ms + timeout_ms
+            received = state.runs.receive(count, now_ms, until_ms, delivery_id)
+            fresh = list(self._unexpired(state, received, delivery_id, until_ms))
+            taken.extend(fresh)
+            count -= sum(map(len, fresh))
+            if timeout_ms == 0:  # they are visible still: another round would take them twice
+                break
+        self.activity.received_messages += sum(map(len, taken))
+        return taken
+
+    def _unexpired(
+        self, state: QueueState, received: list[Received], delivery_id: int, until_ms: int
+    ) -> Iterable[Taken]:
+        """The received messages by entry; those whose retention has ended are deleted instead."""
+        horizon_ms = self._now_ms - self.attributes.retention_ms
+        for part in received:
+            for entry, lo, hi in list(state.log.slices(part.lo, part.hi)):
+                if entry.appended_at_ms <= horizon_ms:
+                    self.activity.expired_messages += state.runs.delete(lo, hi)
+                    state.trim(lo, hi)
+                else:
+                    yield Taken(entry, lo, hi, part.receive_count, part.first_received_ms, delivery_id, until_ms)
+
+    def head_of_line(self) -> int:
+        """How many messages of one entry, with one history, are first to be received; 0 when none is visible."""
+        run = self.state.runs.first_visible()
+        if run is None:
+            return 0
+        entry = self.state.log.entry_at(run.lo)
+        if entry is None:
+            raise AssertionError(f"{self.name}: message {run.lo} is in no entry")
+        return min(run.hi, entry.end) - run.lo
+
+    def at_in_flight_limit(self) -> bool:
+        return self.state.runs.counts[State.IN_FLIGHT] >= limits.IN_FLIGHT_MESSAGES_MAX
+
+    def refuse_over_limit(self) -> None:
+        """Raises OverLimit at the in-flight limit: what a short poll is told."""
+        if self.at_in_flight_limit():
+            raise OverLimit(
+                f"Too many messages in flight for queue {self.name}: the limit is {limits.IN_FLIGHT_MESSAGES_MAX}."
+            )
+
+    def park(self, taker: Taker) -> None:
+        """Puts a taker at the end of the line. It is served at the latest when the open batch is sealed."""
+        self.takers.append(taker)
+        if self.state.runs.visible:
+            self._store.touch(self)
+
+    def leave(self, taker: Taker) -> None:
+        """Takes a taker out of the line, if it is in it."""
+        if taker in self.takers:
+            self.takers.remove(taker)
+
+    # --- what becomes of received messages
+
+    def delete(self, lo: int, hi: int, now_ms: int) -> int:
+        """Deletes the messages of [lo, hi) that are left, whatever their state. Returns how many."""
+        state = self._changing(now_ms)
+        hi = min(hi, state.log.next_sequence)
+        if lo >= hi:
+            return 0
+        deleted = state.runs.delete(lo, hi)
+        if deleted:
+            state.trim(lo, hi)
+            self.activity.deleted_messages += deleted
+        return deleted
+
+    def acknowledge(self, lo: int, hi: int, now_ms: int) -> None:
+        """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others."""
+        state = self._changing(now_ms)
+        for run in state.runs.overlapping(lo, hi):
+            if run.receive_count:
+                start, end = max(lo, run.lo), min(hi, run.hi)
+                self.activity.deleted_messages += state.runs.delete(start, end)
+                state.trim(start, end)
+
+    def delete_received(self, sequence: int, now_ms: int) -> None:
+        """Deletes the message of a valid receipt handle; one that is gone already counts as deleted."""
+        if not self.delete(sequence, sequence + 1, now_ms):
+            self.activity.deleted_messages += 1
+
+    def change_visibility(self, sequence: int, handle: str, timeout_seconds: int, now_ms: int) -> None:
+        """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
+        12 hours after its receive."""
+        state = self._changing(now_ms)
+        run = state.runs.find(sequence)
+        if run is None or not run.receive_count:
+            raise InvalidParameterValue(
+                f"Value {handle} for parameter ReceiptHandle is invalid. "
+                "Reason: Message does not exist or is not available for visibility timeout change."
+            )
+        if _beyond_total(run, timeout_seconds, now_ms):
+            raise InvalidParameterValue(
+                f"Value {timeout_seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout "
+                f"for the message is beyond the limit [{limits.VISIBILITY_TIMEOUT_SECONDS_MAX} seconds]"
+            )
+        self._set_timeout(state, sequence, sequence + 1, timeout_seconds * 1000)
+
+    def extend(self, lo: int, hi: int, timeout_ms: int, now_ms: int, *, delivery_id: int) -> int:
+        """The same for what one delivery still has in flight of a range, as far as the 12 hours allow. Returns how
+        many messages it changed."""
+        state = self._changing(now_ms)
+        changed = 0
+        for run in state.runs.overlapping(lo, hi):
+            if run.state != State.IN_FLIGHT or run.delivery_id != delivery_id:
+                continue
+            total_ms = limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000
+            allowed_ms = min(timeout_ms, max(0, run.received_ms + total_ms - now_ms))
+            start, end = max(lo, run.lo), min(hi, run.hi)
+            self._set_timeout(state, start, end, allowed_ms)
+            changed += end - start
+        return changed
+
+    def give_back(self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0) -> None:
+        """Makes visible, at once or after ``delay_ms``, what one delivery still has in flight of [lo, hi); what others
+        received meanwhile stays theirs."""
+        state = self._changing(now_ms)
+        for run in state.runs.overlapping(lo, hi):
+            if run.state == State.IN_FLIGHT and run.delivery_id == delivery_id:
+                self._set_timeout(state, max(lo, run.lo), min(hi, run.hi), delay_ms)
+
+    def _set_timeout(self, state: QueueState, lo: int, hi: int, timeout_ms: int) -> None:
+        if timeout_ms > 0:
+            state.runs.set_state(lo, hi, State.IN_FLIGHT, self._now_ms + timeout_ms)
+        else:
+            state.runs.set_state(lo, hi, State.VISIBLE, 0)
+
+    # --- time
+
+    def advance(self, now_ms: int) -> None:
+        """Does what time has brought: ends delays, visibility timeouts and retention, a slice of each."""
+        state = self.state
+        self._now_ms = max(self._now_ms, now_ms)
+        if state.runs.next_due_ms() <= now_ms:
+            state.runs.advance(now_ms, limits.EXPIRY_RUNS_MAX)
+            self._store.touch(self)
+        if self._retention_due_ms <= now_ms:
+            self._expire(state, now_ms)
+
+    def next_due_ms(self) -> int:
+        """When ``advance`` has something to do; ``NEVER_MS`` when time brings nothing."""
+        return min(self.state.runs.next_due_ms(), self._retention_due_ms)
+
+    def counts(self, now_ms: int) -> tuple[int, int, int]:
+        """Messages visible, in flight and delayed; exact as of ``now_ms``."""
+        self.advance(now_ms)
+        counts = self.state.runs.counts
+        return counts[State.VISIBLE], counts[State.IN_FLIGHT], counts[State.DELAYED]
+
+    def oldest_sent_ms(self) -> int | None:
+        """When the oldest message was sent, to within the entry that holds it; None when the queue is empty."""
+        if not self.state.runs.total:
+            return None
+        run = next(iter(self.state.runs))
+        entry = self.state.log.entry_at(run.lo)
+        return None if entry is None else entry.appended_at_ms
+
+    def set_attributes(self, attributes: QueueAttributes, now_ms: int) -> None:
+        self.attributes = attributes
+        self.modified_ms = now_ms
+        self._look_at_retention()
+
+    def _expire(self, state: QueueState, now_ms: int) -> None:
+        for _ in range(limits.SWEEP_ENTRIES_MAX):
+            head = state.head()
+            if head is None or head.appended_at_ms + self.attributes.retention_ms > now_ms:
+                break
+            self.activity.expired_messages += state.runs.delete(head.base, head.end)
+            state.log.trim(head)
+            self._store.touch(self)
+        self._look_at_retention()
+
+    def _look_at_retention(self) -> None:
+        head = self.state.head()
+        self._retention_due_ms = NEVER_MS if head is None else head.appended_at_ms + self.attributes.retention_ms
+
+    # --- clearing
+
+    def purge(self, now_ms: int) -> int:
+        """Removes all messages. Returns the sequence number below which entries are now garbage."""
+        state = self._changing(now_ms)
+        state.runs.clear()
+        self._retention_due_ms = NEVER_MS
+        return state.log.forget()
+
+    def end(self) -> None:
+        """The queue was deleted: everyone parked is told."""
+        self.deleted = True
+        self._state = None
+        takers, self.takers = self.takers, deque()
+        for taker in takers:
+            taker.queue_deleted()
+
+    # --- the seal
+
+    def flush(self) -> None:
+        """Serves those in line from what this commit brings, then writes the changed records."""
+        if self.deleted or self._state is None:
+            return
+        self._serve(self._state)
+        self._state.write()
+        self.announce_due()
+
+    def announce_due(self) -> None:
+        """Tells when this queue next has something to do, if that is earlier than what was told before."""
+        due_ms = self.next_due_ms()
+        if due_ms < self.announced_due_ms:
+            self.announced_due_ms = due_ms
+            self._on_due(self, due_ms)
+
+    def _serve(self, state: QueueState) -> None:
+        # Each taker has one turn a commit; those that stay are at the end of the line for the next.
+        for _ in range(len(self.takers)):
+            if not state.runs.visible:
+                break
+            taker = self.takers.popleft()
+            if taker.serve(self, self._now_ms):
+                self.takers.append(taker)
+
+    def _changing(self, now_ms: int) -> QueueState:
+        """The state as of now, about to be changed."""
+        self.advance(now_ms)
+        self._store.touch(self)
+        return self.state
+
+
+def _beyond_total(run: Run, timeout_seconds: int, now_ms: int) -> bool:
+    return now_ms - run.received_ms + timeout_seconds * 1000 > limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000
