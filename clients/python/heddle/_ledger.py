@@ -1,0 +1,371 @@
+"""The consumer's half of a `Consume` stream: credit, what is held, what was settled. No I/O, no clock, no loop.
+
+Everything is kept in ranges of sequence numbers, never per message. What the application settles is noted at the end
+of a list, where the next message in order only moves the end of the last note; notes become a request when there are
+many or when the first is a few milliseconds old. Only then are they compared with what is held: the first settlement
+of a message counts, the rest fall away.
+
+The window: granted and not yet delivered + held <= prefetch, always. Credit comes back with the settlements that free
+it, in the same request, so that it needs no requests of its own.
+
+Time: `now` is in seconds on one monotonic clock, the client's own. Visibility is reckoned from the moment of receipt
+and the visibility timeout that the client itself asked for; the broker's clock is never compared with ours.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from threading import RLock
+from typing import Final, NamedTuple
+
+from heddle._delivery import Delivery, Epoch
+from heddle._errors import HeddleError
+from heddle._ranges import Range, RangeSet
+from heddle.v1 import queues_pb2, views_pb2
+
+SETTLE_LINGER_SECONDS: Final = 0.003  # ours: an ack waits so long for company
+LEASES_PER_EXTENSION: Final = 16  # ours: deliveries that come this close to each other are extended together
+PREFETCH_MAX: Final = 120_000  # Amazon SQS: messages in flight on one queue
+VISIBILITY_TIMEOUT_SECONDS_MAX: Final = 43_200  # Amazon SQS ChangeMessageVisibility: 12 hours, counted from the receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeOptions:
+    """What `Queue.consumer` takes. `visibility_timeout` in seconds; None: the queue's."""
+
+    prefetch: int = 2000
+    visibility_timeout: int | None = None
+    auto_extend: bool = True
+    keep_in_flight_on_disconnect: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.prefetch <= PREFETCH_MAX:
+            raise ValueError(f"prefetch is {self.prefetch}, must be 1 to {PREFETCH_MAX}")
+        if self.visibility_timeout is not None:
+            _checked_seconds(self.visibility_timeout)
+
+
+class _Kind(IntEnum):
+    ACK = 1
+    NACK = 2
+    EXTEND = 3
+
+
+class _Note:
+    """What the application said of [first, end)."""
+
+    __slots__ = ("end", "first", "kind", "seconds")
+
+    def __init__(self, kind: _Kind, first: int, end: int, seconds: int) -> None:
+        self.kind = kind
+        self.first = first
+        self.end = end
+        self.seconds = seconds
+
+
+_NOTHING: Final = _Note(_Kind.NACK, 0, 0, 0)  # never extended: only acks are
+
+
+class _Lease(NamedTuple):
+    """At `due`, what is still held of `members` is extended."""
+
+    due: float
+    received_at: float
+    members: RangeSet
+
+
+class Ledger:
+    """`wake` is called, from any thread, when the stream should look here again; `deliver` for each delivery, in the
+    stream's thread."""
+
+    def __init__(self, queue_url: str, options: ConsumeOptions, deliver: Callable[[Delivery], None]) -> None:
+        """`visibility_timeout` must be known when `auto_extend` is asked for; with 0 there is nothing to extend."""
+        if options.auto_extend and options.visibility_timeout is None:
+            raise ValueError("auto_extend needs a visibility timeout")
+        self.wake: Callable[[], None] = lambda: None
+        self.error: HeddleError | None = None
+        self.finished = False
+        self._queue_url = queue_url
+        self._prefetch = options.prefetch
+        self._settle_at_once = max(1, options.prefetch // 2)
+        self._visibility_timeout = options.visibility_timeout
+        self._extend_after_seconds = (options.visibility_timeout or 0) / 2 if options.auto_extend else 0.0  # 0: never
+        self._keep = options.keep_in_flight_on_disconnect
+        self._deliver = deliver
+        self._lock = RLock()  # and not Lock: a signal handler may settle a message within a settlement
+        self._epoch = Epoch(handing_out=True)
+        self._granted = 0
+        self._held = RangeSet()
+        self._unattended = RangeSet()  # held, but extended by the application: not extended automatically
+        self._leases: deque[_Lease] = deque()  # by due time: each is due the same time after it was made
+        self._notes: list[_Note] = []
+        self._last = _NOTHING
+        self._noted = 0  # messages in _notes, counted as often as they were noted
+        self._noted_at: float | None = None
+        self._last_request_id = 0
+        self._unconfirmed: deque[queues_pb2.ConsumeRequest] = deque()
+        self._connected = False
+        self._greeted = False
+        self._halted = False
+        self._stopping = False
+        self._stop_sent = False
+
+    # The application's side.
+
+    def ack(self, epoch: Epoch, sequence: int) -> None:
+        """Note that one message is done. The hot path: in order, it moves the end of the last note."""
+        with self._lock:
+            last = self._last
+            if last.end == sequence and last.kind is _Kind.ACK and epoch is self._epoch:
+                last.end = sequence + 1
+                self._noted = noted = self._noted + 1
+                if noted == self._settle_at_once:
+                    self.wake()
+            else:
+                self._note(epoch, _Note(_Kind.ACK, sequence, sequence + 1, 0))
+
+    def ack_range(self, epoch: Epoch, first: int, end: int) -> None:
+        """Note that all of [first, end) is done."""
+        self._note(epoch, _Note(_Kind.ACK, first, end, 0))
+
+    def nack(self, epoch: Epoch, first: int, end: int, delay_seconds: int) -> None:
+        """Note that [first, end) is not done and may be delivered again after `delay_seconds`."""
+        self._note(epoch, _Note(_Kind.NACK, first, end, _checked_seconds(delay_seconds)))
+
+    def extend(self, epoch: Epoch, first: int, end: int, seconds: int) -> None:
+        """Note that [first, end) is to stay in flight for `seconds`, and is the application's to extend from now on."""
+        self._note(epoch, _Note(_Kind.EXTEND, first, end, _checked_seconds(seconds)))
+
+    def _note(self, epoch: Epoch, note: _Note) -> None:
+        with self._lock:
+            if epoch is not self._epoch or self.finished:
+                return  # the broker has it back already and will deliver it again
+            self._notes.append(note)
+            self._last = note
+            before, self._noted = self._noted, self._noted + note.end - note.first
+            if before == 0 or before < self._settle_at_once <= self._noted:
+                self.wake()
+
+    def halt(self) -> None:
+        """Hand out nothing more; settling goes on. Takes no lock: fit for a signal handler."""
+        self._halted = True
+        self._epoch.handing_out = False
+
+    def stop(self) -> None:
+        """End the stream: what was settled is confirmed first, what is still held goes back to the queue."""
+        with self._lock:
+            self.halt()
+            self._stopping = True
+            if not self._connected and not self._unconfirmed and not self._noted:
+                self._finish()  # nothing that a broker would have to hear
+        self.wake()
+
+    @property
+    def held(self) -> int:
+        """Messages delivered and, as far as the broker was told, not settled."""
+        return len(self._held)
+
+    # The stream's side: heddle._stream.Machine.
+
+    @property
+    def wants_stream(self) -> bool:
+        """A consumer always listens."""
+        return True
+
+    def connected(self) -> None:
+        """A new stream: it hears the queue's name first. What survived the last one is said again."""
+        with self._lock:
+            self._connected = True
+            self._granted = 0
+            self._greeted = False
+
+    def next_request(self, now: float) -> queues_pb2.ConsumeRequest | None:
+        """What the broker should hear now, if anything."""
+        with self._lock:
+            if self._stop_sent:
+                return self._late_returns()
+            if self._noted and self._noted_at is None:
+                self._noted_at = now
+            settle = self._stopping or self._noted >= self._settle_at_once or self._is_due(self._noted_at, now)
+            extend = bool(self._leases) and self._leases[0].due <= now
+            if self._greeted and not settle and not extend:
+                return None
+            request = queues_pb2.ConsumeRequest()
+            if not self._greeted:
+                self._greet(request)
+            if settle:
+                self._settle(request)
+            if extend:
+                self._extend_leases(request, now)
+            if self._stopping:
+                self._stop(request)
+            request.credit = self._take_credit()
+            self._number(request)
+            return request if request.ByteSize() else None  # settled twice: nothing that is new to the broker
+
+    def next_look(self) -> float | None:
+        """When `next_request` is to be asked again without a wake."""
+        with self._lock:
+            settle_at = None if self._noted_at is None else self._noted_at + SETTLE_LINGER_SECONDS
+            extend_at = self._leases[0].due if self._leases else None
+            return min((at for at in (settle_at, extend_at) if at is not None), default=None)
+
+    def receive(self, response: views_pb2.ConsumeResponseView, now: float) -> None:
+        """Take deliveries in, and confirmations."""
+        with self._lock:
+            while self._unconfirmed and self._unconfirmed[0].request_id <= response.confirmed_request_id:
+                self._unconfirmed.popleft()
+            for view in response.deliveries:
+                delivery = Delivery(self, self._epoch, view)
+                first, end = view.base_sequence, view.base_sequence + len(delivery)
+                self._granted -= end - first
+                self._held.add(first, end)
+                self._unattended.remove(first, end)
+                self._lease(first, end, now)
+                self._deliver(delivery)
+
+    def disconnected(self, error: HeddleError) -> None:
+        """The stream ended. Well, if it was told to and everything was confirmed; otherwise another one follows."""
+        with self._lock:
+            self._connected = False
+            if self._stopping and (self._stop_sent or not self._keep):
+                if self._unconfirmed or self._noted:
+                    self.error = error
+                self._finish()
+            elif not self._keep:
+                self._forget()
+
+    def fail(self, error: HeddleError) -> None:
+        """There will be no other stream."""
+        with self._lock:
+            self.error = self.error or error
+            self._finish()
+
+    def _finish(self) -> None:
+        self._forget()
+        self.halt()
+        self.finished = True
+
+    def _forget(self) -> None:
+        """The broker has everything back: what was delivered is not ours to settle any more."""
+        self._epoch.handing_out = False
+        self._epoch = Epoch(handing_out=not self._halted)
+        self._held.clear()
+        self._unattended.clear()
+        self._leases.clear()
+        self._unconfirmed.clear()
+        self._clear_notes()
+
+    def _clear_notes(self) -> None:
+        self._notes = []
+        self._last = _NOTHING
+        self._noted = 0
+        self._noted_at = None
+
+    def _greet(self, request: queues_pb2.ConsumeRequest) -> None:
+        self._greeted = True
+        request.queue_url = self._queue_url
+        if self._visibility_timeout is not None:
+            request.visibility_timeout = self._visibility_timeout
+        request.keep_in_flight_on_disconnect = self._keep
+        for said in self._unconfirmed:  # on the stream that broke; saying it twice does no harm
+            request.acks.extend(said.acks)
+            request.nacks.extend(said.nacks)
+        self._unconfirmed.clear()
+
+    def _settle(self, request: queues_pb2.ConsumeRequest) -> None:
+        """Compare the notes with what is held, in the order in which they were made."""
+        acked = RangeSet()
+        for note in self._notes:
+            if note.kind is _Kind.EXTEND:
+                for first, end in self._held.overlap(note.first, note.end):
+                    self._unattended.add(first, end)
+                    request.extensions.add(range=_wire_range((first, end)), visibility_timeout=note.seconds)
+                continue
+            for first, end in self._let_go(note.first, note.end):
+                if note.kind is _Kind.ACK:
+                    acked.add(first, end)
+                else:
+                    request.nacks.add(range=_wire_range((first, end)), delay_seconds=note.seconds)
+        request.acks.extend(_wire_range(piece) for piece in acked)
+        self._clear_notes()
+
+    def _let_go(self, first: int, end: int) -> list[Range]:
+        self._unattended.remove(first, end)
+        return self._held.remove(first, end)
+
+    def _lease(self, first: int, end: int, now: float) -> None:
+        """See that [first, end), received now, is extended in time. Never later than its own half time."""
+        after = self._extend_after_seconds
+        if not after:
+            return
+        newest = self._leases[-1] if self._leases else None
+        if newest is None or now - newest.received_at > after / LEASES_PER_EXTENSION:
+            newest = _Lease(now + after, now, RangeSet())
+            self._leases.append(newest)
+        newest.members.add(first, end)
+
+    def _extend_leases(self, request: queues_pb2.ConsumeRequest, now: float) -> None:
+        """Extend what is still held of the leases that are due, up to AWS's limit from the receipt on."""
+        assert self._visibility_timeout is not None  # or nothing was leased
+        while self._leases and self._leases[0].due <= now:
+            _, received_at, members = self._leases.popleft()
+            if now + self._visibility_timeout - received_at > VISIBILITY_TIMEOUT_SECONDS_MAX:
+                continue
+            attended = RangeSet()
+            for low, high in members:
+                for first, end in self._held.overlap(low, high):
+                    attended.add(first, end)
+                for first, end in self._unattended.overlap(low, high):
+                    attended.remove(first, end)
+            for piece in attended:
+                request.extensions.add(range=_wire_range(piece), visibility_timeout=self._visibility_timeout)
+            if len(attended):
+                self._leases.append(_Lease(now + self._extend_after_seconds, received_at, attended))
+
+    def _stop(self, request: queues_pb2.ConsumeRequest) -> None:
+        request.stop = True
+        request.nacks.extend(queues_pb2.Nack(range=_wire_range(piece)) for piece in self._held)
+        self._held.clear()
+        self._leases.clear()
+        self._stop_sent = True
+
+    def _late_returns(self) -> queues_pb2.ConsumeRequest | None:
+        """What was on its way here when the stop left goes straight back."""
+        if not len(self._held):
+            return None
+        request = queues_pb2.ConsumeRequest()
+        request.nacks.extend(queues_pb2.Nack(range=_wire_range(piece)) for piece in self._held)
+        self._held.clear()
+        self._leases.clear()
+        return request
+
+    def _take_credit(self) -> int:
+        """All that the window has free. (Messages that came twice are held once: the window heals by itself.)"""
+        if self._stopping:
+            return 0
+        credit = max(0, self._prefetch - max(0, self._granted) - len(self._held))
+        self._granted = max(0, self._granted) + credit
+        return credit
+
+    def _number(self, request: queues_pb2.ConsumeRequest) -> None:
+        """Have the broker confirm what must not be lost."""
+        if request.acks or request.nacks or request.stop:
+            self._last_request_id += 1
+            request.request_id = self._last_request_id
+            self._unconfirmed.append(request)
+
+    @staticmethod
+    def _is_due(noted_at: float | None, now: float) -> bool:
+        return noted_at is not None and now >= noted_at + SETTLE_LINGER_SECONDS
+
+
+def _wire_range(piece: Range) -> queues_pb2.SequenceRange:
+    return queues_pb2.SequenceRange(first=piece[0], end=piece[1])
+
+
+def _checked_seconds(seconds: int) -> int:
+    if not 0 <= seconds <= VISIBILITY_TIMEOUT_SECONDS_MAX:
+        raise ValueError(f"{seconds} seconds: must be 0 to {VISIBILITY_TIMEOUT_SECONDS_MAX}")
+    return seconds

@@ -1,0 +1,47 @@
+"""The wire form of a `Message` that has nothing but a body, written by hand, as an element of a `MessageBatch`.
+
+Everything else is packed by protobuf. This one case is worth it because a producer meets it per message: building
+1000 `Message` objects of 100 bytes costs about 770 microseconds, joining their bytes about 60.
+
+    0A len(message)     MessageBatch.messages, field 1, length-delimited
+      0A len(body)      Message.body, field 1, length-delimited
+      body
+
+Both lengths are varints. Everything before the body depends on its length alone, so that small lengths come out of a
+table. A property test holds this against protobuf.
+"""
+
+from typing import Final
+
+from heddle.v1 import message_pb2
+
+_FIELD_1_LENGTH_DELIMITED: Final = b"\x0a"
+_TABLE_BODY_BYTES: Final = 2048
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _encode_header(body_bytes: int) -> bytes:
+    body_header = _FIELD_1_LENGTH_DELIMITED + _varint(body_bytes)
+    return _FIELD_1_LENGTH_DELIMITED + _varint(len(body_header) + body_bytes) + body_header
+
+
+# Length 0 is absent on purpose: proto3 leaves an empty body out, and no queue takes one.
+_HEADERS: Final = (b"", *(_encode_header(body_bytes) for body_bytes in range(1, _TABLE_BODY_BYTES)))
+
+
+def plain_header(body_bytes: int) -> bytes:
+    """What stands before a body of `body_bytes` (1 or more) in a packed batch."""
+    return _HEADERS[body_bytes] if body_bytes < _TABLE_BODY_BYTES else _encode_header(body_bytes)
+
+
+def pack_one(message: message_pb2.Message) -> bytes:
+    """Any message, as a packed batch of one. Packed batches that are joined are the batch of all their messages."""
+    return message_pb2.MessageBatch(messages=[message]).SerializeToString()

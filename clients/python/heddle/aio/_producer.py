@@ -1,0 +1,95 @@
+"""The asyncio producer."""
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+from heddle._calls import produced_message
+from heddle._connection import Connection
+from heddle._errors import HeddleError, deadline_exceeded
+from heddle._model import Attributes
+from heddle._outbox import Outbox
+from heddle._ticket import AsyncTicket, wait_async
+
+
+class Producer:
+    """Takes one message at a time and sends them in batches, in order, over one stream.
+
+    A batch is durable as a whole or refused as a whole. While the broker cannot be reached, the producer keeps what it
+    has taken and tries again; after a reconnection it sends again what was not acknowledged, so that delivery is at
+    least once. A status that is not about the connection (no such queue, no access) ends it: everything unsettled
+    fails with it, and so does every later `send`.
+    """
+
+    def __init__(self, connection: Connection, outbox: Outbox) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._stream = connection.produce(outbox)
+
+    async def send(
+        self,
+        body: bytes | str,
+        *,
+        attributes: Attributes | None = None,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        trace_header: str | None = None,
+    ) -> AsyncTicket:
+        """Take a message; waits only while `max_in_flight_bytes` are not yet durable, and yields once a batch.
+
+        Raises `DeadlineExceeded` if that lasts longer than the client's timeout: the message was not taken.
+        """
+        if isinstance(body, str):
+            body = body.encode()
+        outbox = self._outbox
+        if attributes is None and group_id is None and deduplication_id is None and trace_header is None:
+            while (place := outbox.put(body)) is None:
+                await wait_async(outbox.room(), self._connection.timeout, "waiting for room in the producer")
+        else:
+            message = produced_message(body, attributes, group_id, deduplication_id, trace_header)
+            while (place := outbox.put_message(message)) is None:
+                await wait_async(outbox.room(), self._connection.timeout, "waiting for room in the producer")
+        if outbox.has_sealed:
+            await asyncio.sleep(0)  # a full batch: the stream lives on this loop and needs a turn to take it
+        return AsyncTicket(*place)
+
+    async def flush(self) -> None:
+        """Wait until all that was taken is durable. Raises the first refusal since the last flush."""
+        outcomes = [asyncio.shield(asyncio.wrap_future(batch.outcome)) for batch in self._outbox.flush()]
+        try:
+            async with asyncio.timeout(self._connection.timeout):
+                await asyncio.gather(*outcomes, return_exceptions=True)
+        except TimeoutError:
+            raise deadline_exceeded("flushing the producer", self._connection.timeout) from None
+        failure = self._outbox.take_failure()
+        if failure is not None:
+            raise failure
+
+    async def close(self) -> None:
+        """Flush and end the stream. What is not durable within the client's timeout fails. A second time: nothing."""
+        self._outbox.close()
+        await self._connection.finish(self._stream, "closing the producer")
+        failure = self._outbox.take_failure()
+        if failure is not None:
+            raise failure
+
+    @property
+    def accepted_messages(self) -> int:
+        """How many became durable."""
+        return self._outbox.accepted_messages
+
+    @property
+    def failed_messages(self) -> int:
+        """How many were refused."""
+        return self._outbox.failed_messages
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What is already being raised matters more than how the closing went.
+        with contextlib.suppress(*(() if error is None else (HeddleError,))):
+            await self.close()
