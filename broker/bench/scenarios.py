@@ -1,0 +1,25 @@
+"""The benchmarks that are more than one window of one load."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from broker.bench import backlog, idle, mixed, steady
+from broker.bench.compare import Setting
+from broker.bench.measure import Plan
+from broker.bench.rows import Row
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`plan`: its defaults; `run` yields its rows."""
+
+    plan: Plan
+    run: Callable[[Plan, Setting], Iterator[Row]]
+
+
+SCENARIOS = {
+    "idle": Scenario(idle.PLAN, idle.run),
+    "backlog": Scenario(backlog.PLAN, backlog.run),
+    "steady": Scenario(steady.PLAN, steady.run),
+    "mixed": Scenario(mixed.PLAN, mixed.run),
+}
