@@ -23,7 +23,9 @@ NAMES = ("produce", "consume", "unary", "latency", "wakeup", "producer", "consum
 BATCH_OF_LARGE = 500  # the issue's shapes: 100 bytes by 1000, 1000 bytes by 500
 
 
-def rows_of(name: str, changes: dict[str, float | None], setting: Setting) -> Iterator[Row]:
+def rows_of(
+    name: str, changes: dict[str, float | None], setting: Setting, compared: dict[tuple[str, str, Plan], Row]
+) -> Iterator[Row]:
     """The rows of one benchmark; `changes` are the fields of its plan that were given on the command line."""
     given = {key: value for key, value in changes.items() if value is not None}
     if name in SCENARIOS:
@@ -34,7 +36,7 @@ def rows_of(name: str, changes: dict[str, float | None], setting: Setting) -> It
         plan: Plan = replace(WORKLOADS[workload].plan, **given)  # type: ignore[arg-type]
         if "batch" not in given and plan.batch > BATCH_OF_LARGE and plan.size_bytes >= 1000:
             plan = replace(plan, batch=BATCH_OF_LARGE)
-        yield from run_workload(workload, plan, setting)
+        yield from run_workload(workload, plan, setting, compared)
 
 
 def _words(error: BaseException) -> Iterator[str]:
@@ -83,8 +85,9 @@ def bench(
     setting = Setting(target, durability, expand(compare))
     names = NAMES if name == "all" else (name,)
     rows: list[Row] = []
+    compared: dict[tuple[str, str, Plan], Row] = {}
     try:
-        for row in chain.from_iterable(rows_of(each, changes, setting) for each in names):
+        for row in chain.from_iterable(rows_of(each, changes, setting, compared) for each in names):
             rows.append(row)
             if as_json:
                 click.echo(row.to_json())

@@ -58,13 +58,19 @@ def compared_row(workload: str, comparison: str, plan: Plan) -> Row:
         return skipped_row(name, str(reason))
 
 
-def run_workload(name: str, plan: Plan, setting: Setting) -> Iterator[Row]:
-    """The rows of the comparisons, then the broker's own with its ratios."""
+def run_workload(name: str, plan: Plan, setting: Setting, compared: dict[tuple[str, str, Plan], Row]) -> Iterator[Row]:
+    """The rows of the comparisons, then the broker's own with its ratios.
+
+    `compared` keeps the comparisons of this run: two workloads that stand beside the same one share it.
+    """
     compared_as = WORKLOADS[name].compared_as
     others: dict[str, Row] = {}
     for comparison in setting.comparisons:
-        others[comparison] = compared_row(compared_as, comparison, plan)
-        yield others[comparison]
+        key = (compared_as, comparison, plan)
+        if key not in compared:
+            compared[key] = compared_row(*key)
+            yield compared[key]
+        others[comparison] = compared[key]
     with broker_at(setting.target, setting.durability) as server:
         row = broker_row(name, plan, server, setting)
     row.ratios.update(ratios(row, compared_as, others))

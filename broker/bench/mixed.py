@@ -51,7 +51,7 @@ class MixedConsumer:
         self._held_back: list[int] = []
         self._confirming: deque[tuple[int, list[int]]] = deque()
         self.confirmed: set[int] = set()
-        self.given_back = self.left_to_expire = self.deliveries_again = 0
+        self.given_back = self.left_to_expire = self.delivered_again = 0
         self._request_id = 0
 
     def answer(self, delivery: DeliveryView) -> ConsumeRequest:
@@ -61,7 +61,7 @@ class MixedConsumer:
         if not self.confirmed.isdisjoint(sequences):
             raise CountsDisagreeError("a message came again after its acknowledgement had been confirmed")
         if delivery.receive_count > 1:
-            self.deliveries_again += count
+            self.delivered_again += count
             return self._request(count, list(sequences), [])
         in_order = [sequence for sequence in sequences if sequence % CYCLE >= OUT_OF_ORDER]
         back = [sequence for sequence in sequences if EXPIRES <= sequence % CYCLE < GIVEN_BACK]
@@ -90,7 +90,10 @@ class MixedConsumer:
 
 
 async def measure_mixed(server: Server, plan: Plan) -> Measured:
-    """Until every message is acknowledged and confirmed. `rss_mb_max` is the highest of the run."""
+    """Until every message is acknowledged and confirmed. `rss_mb_max` is the highest of the run.
+
+    The window ends when only messages that were left to expire remain: the wait for them is not work.
+    """
     async with wire.channels_to(server.target) as (channel,):
         queue_url = await wire.create_queue(channel, "bench-mixed", VISIBILITY_TIMEOUT_SECONDS)
         filled = await fill(channel, queue_url, plan.messages, plan.size_bytes, plan.batch)
@@ -99,8 +102,8 @@ async def measure_mixed(server: Server, plan: Plan) -> Measured:
         stream = wire.raw_stream(channel, "Consume")
         first = ConsumeRequest(queue_url=queue_url, credit=plan.batch * plan.in_flight)
         await stream.write(first.SerializeToString())
-        rss_mb_max = await _consume(stream, consumer, filled, plan.seconds, server.pid)
-        measured = meter.stop(filled, **_account(consumer), rss_mb_max=rss_mb_max)
+        measured, rss_mb_max = await _consume(stream, consumer, filled, plan.seconds, meter)
+        measured.extra.update(_account(consumer), rss_mb_max=rss_mb_max)
         await wire.check_queue_holds(channel, queue_url, 0)
         await wire.delete_queue(channel, queue_url)
     check_counts("distinct messages acknowledged", expected=filled, actual=len(consumer.confirmed))
@@ -111,13 +114,15 @@ def _account(consumer: MixedConsumer) -> dict[str, Any]:
     return {
         "given_back": consumer.given_back,
         "left_to_expire": consumer.left_to_expire,
-        "delivered_again": consumer.deliveries_again,
+        "delivered_again": consumer.delivered_again,
+        "settled": len(consumer.confirmed),
     }
 
 
 async def _consume(
-    stream: wire.RawStream, consumer: MixedConsumer, filled: int, seconds_max: float, pid: int | None
-) -> float | None:
+    stream: wire.RawStream, consumer: MixedConsumer, filled: int, seconds_max: float, meter: Meter
+) -> tuple[Measured, float | None]:
+    measured: Measured | None = None
     rss_mb_max, looked = 0.0, 0.0
     deadline = time.perf_counter() + seconds_max
     while len(consumer.confirmed) < filled:
@@ -130,6 +135,9 @@ async def _consume(
         for answer in answers or filter(None, [consumer.rest()]):
             await stream.write(answer.SerializeToString())
         now = time.perf_counter()
+        pid = meter.server_pid
+        if measured is None and len(consumer.confirmed) >= filled - consumer.left_to_expire:
+            measured = meter.stop(len(consumer.confirmed))
         if pid is not None and now - looked > RSS_EVERY_SECONDS:
             rss_mb_max, looked = max(rss_mb_max, proc.rss_anon_mb(pid)), now
         if now > deadline:
@@ -137,7 +145,8 @@ async def _consume(
     await stream.write(ConsumeRequest(stop=True).SerializeToString())
     await stream.done_writing()
     await stream.code()
-    return round(rss_mb_max, 1) if pid is not None else None
+    assert measured is not None
+    return measured, round(rss_mb_max, 1) if meter.server_pid is not None else None
 
 
 def run(plan: Plan, setting: Setting) -> Iterator[Row]:
