@@ -9,6 +9,7 @@ Never: reading the environment, the command line or the configuration file, and 
 
 import dataclasses
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,6 +183,10 @@ def _file_or_none(value: object) -> Path | None:
     return path
 
 
+def _refuse_password() -> str:
+    raise ValueError("the key is locked with a password, which a broker cannot be asked for")
+
+
 def _url_or_none(value: object) -> str | None:
     if not (text := _text(value)):
         return None
@@ -330,8 +335,26 @@ class Config:
             raise ConfigError(given, str(getattr(self, given)), f"{missing} is missing: TLS needs both")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ConfigError("tls_client_ca", str(self.tls_client_ca), "works only with tls_cert and tls_key")
+        self._check_certificates()
         if self.grpc.port and self.grpc == self.http:
             raise ConfigError("http", str(self.http), "is the endpoint of grpc; each needs a port of its own")
+
+    def _check_certificates(self) -> None:
+        """Reads the files once with the standard library: gRPC would only say that it cannot listen."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self.tls_cert is not None and self.tls_key is not None:
+            try:
+                context.load_cert_chain(self.tls_cert, self.tls_key, password=_refuse_password)
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                problem = f"no certificate chain in PEM that fits tls_key {self.tls_key}: {error}"
+                raise ConfigError("tls_cert", str(self.tls_cert), problem) from error
+        if self.tls_client_ca is not None:
+            try:
+                context.load_verify_locations(self.tls_client_ca)
+            except OSError as error:
+                raise ConfigError(
+                    "tls_client_ca", str(self.tls_client_ca), f"no certificates in PEM: {error}"
+                ) from error
 
 
 OPTIONS: Final[tuple[Option, ...]] = tuple(

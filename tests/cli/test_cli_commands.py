@@ -52,7 +52,7 @@ def test_help_names_every_command_and_the_exit_codes_without_loading_them() -> N
     assert "130  interrupted" in result.output
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "bench"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_explains_itself_as_the_list_does(name: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command is not None
@@ -181,6 +181,9 @@ def test_no_broker_is_exit_code_3_and_one_line() -> None:
         (["create", "q", "-a", "VisibilityTimeout"], '"VisibilityTimeout" is not KEY=VALUE'),
         (["receive", "q", "--wait", "21"], "21 is not in the range"),
         (["peek", "q", "--max", "101"], "101 is not in the range"),
+        (["list", "--client-cert", __file__], "--client-cert and --client-key need each other"),
+        (["list", "--client-cert", __file__, "--client-key", __file__], "--client-cert needs --ca"),
+        (["list", "--ca", "/does/not/exist"], "does not exist"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_broker_is_asked(arguments: list[str], message: str) -> None:

@@ -13,6 +13,7 @@ from broker.cli import main
 from broker.node.config import OPTIONS, Config, ConfigError, Endpoint, parse_endpoint
 
 REPOSITORY = Path(__file__).parents[2]
+TLS = Path(__file__).parent / "tls"
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
@@ -62,9 +63,8 @@ def test_an_empty_variable_counts_as_absent() -> None:
 
 @pytest.mark.parametrize("key", [o.key for o in OPTIONS])
 def test_every_key_can_be_given_in_every_way(key: str, tmp_path: Path) -> None:
-    for name in ("tls_cert", "tls_key", "tls_client_ca"):
-        (tmp_path / name).write_text("PEM")
-    file_of = {name: str(tmp_path / name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    file_of = {"tls_cert": "server.pem", "tls_key": "server.key", "tls_client_ca": "server.pem"}
+    file_of = {name: str(TLS / file) for name, file in file_of.items()}
     texts = {
         "data_dir": str(tmp_path),
         "external_url": "https://queues.example.com",
@@ -216,12 +216,19 @@ def test_a_file_that_is_not_text_or_not_there_is_explained(tmp_path: Path) -> No
         (["--tls-key", "{pem}"], "tls_cert is missing: TLS needs both"),
         (["--tls-client-ca", "{pem}"], "works only with tls_cert and tls_key"),
         (["--grpc", "127.0.0.1:7421"], "is the endpoint of grpc"),
+        (["--tls-cert", "{pem}", "--tls-key", "{tls}/server.key"], "no certificate chain in PEM that fits tls_key"),
+        (["--tls-cert", "{tls}/server.pem", "--tls-key", "{tls}/other.key"], "KEY_VALUES_MISMATCH"),
+        (["--tls-cert", "{tls}/server.pem", "--tls-key", "{tls}/locked.key"], "locked with a password"),
+        (
+            ["--tls-cert", "{tls}/server.pem", "--tls-key", "{tls}/server.key", "--tls-client-ca", "{pem}"],
+            "no certificates in PEM",
+        ),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
     pem = tmp_path / "a.pem"
     pem.write_text("PEM")
-    result = run("config", *(a.format(pem=pem) for a in arguments))
+    result = run("config", *(a.format(pem=pem, tls=TLS) for a in arguments))
     assert result.exit_code == 2
     assert message in result.stderr
     assert "(from " in result.stderr
