@@ -98,7 +98,7 @@ class FakeQueue:
         return next((s for s, stored in self.messages.items() if stored.receipt_handle == handle), None)
 
 
-class FakeBroker(QueuesServicer):  # type: ignore[misc]
+class FakeBroker(QueuesServicer):
     def __init__(self) -> None:
         self.queues: dict[str, FakeQueue] = {}
         self.produced: list[queues_pb2.ProduceRequest] = []
@@ -433,15 +433,16 @@ class _ConsumeStream:
 
 
 @contextlib.asynccontextmanager
-async def serving(port: int = 0) -> AsyncIterator[tuple[FakeBroker, str]]:
-    """A broker in the running loop, and its address."""
+async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[tuple[FakeBroker, str]]:
+    """A broker in the running loop, and its address; with TLS if there are credentials."""
     broker = FakeBroker()
     server = grpc.aio.server()
     add_QueuesServicer_to_server(broker, server)  # type: ignore[no-untyped-call]
-    chosen = server.add_insecure_port(f"127.0.0.1:{port}")
+    free = "127.0.0.1:0"
+    port = server.add_insecure_port(free) if credentials is None else server.add_secure_port(free, credentials)
     await server.start()
     try:
-        yield broker, f"127.0.0.1:{chosen}"
+        yield broker, f"127.0.0.1:{port}"
     finally:
         await server.stop(None)
 

@@ -1,10 +1,14 @@
 """The asyncio face against the fake broker, over real gRPC."""
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import grpc
 import heddle
 import heddle.aio
 import pytest
@@ -66,6 +70,36 @@ async def test_unary_calls() -> None:
         assert not stored.messages
         with pytest.raises(heddle.ReceiptHandleIsInvalid):
             await queue.delete("nonsense")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[bytes, bytes]:
+    """A certificate for "heddle.test" that vouches for itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=heddle.test"
+    names = ["-addext", "subjectAltName=DNS:heddle.test", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([openssl, *made.split(), *names], check=True, capture_output=True, timeout=30)
+    return cert.read_bytes(), key.read_bytes()
+
+
+def test_tls_in_both_directions(certificate: tuple[bytes, bytes]) -> None:
+    cert, key = certificate
+
+    async def test() -> None:
+        credentials = grpc.ssl_server_credentials([(key, cert)], cert, require_client_auth=True)
+        known = heddle.Tls(ca=cert, cert=cert, key=key, server_name="heddle.test")
+        stranger = heddle.Tls(ca=cert, server_name="heddle.test")
+        async with asyncio.timeout(20), serving(credentials) as (_, address):
+            async with heddle.aio.Client(address, tls=known) as client:
+                assert (await client.create_queue("orders")).name == "orders"
+            async with heddle.aio.Client(address, tls=stranger) as client:
+                with pytest.raises(heddle.Unavailable):
+                    await client.queue("orders").send("a")
+
+    asyncio.run(test())
 
 
 @run

@@ -37,7 +37,7 @@ def packed_status(reason: str, domain: str = "heddle") -> bytes:
     other, info = any_pb2.Any(), any_pb2.Any()
     other.Pack(error_details_pb2.RetryInfo())
     info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"k": "v"}))
-    return status_pb2.Status(code=5, message="m", details=[other, info]).SerializeToString()
+    return bytes(status_pb2.Status(code=5, message="m", details=[other, info]).SerializeToString())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The sync face against the fake broker, over real gRPC, each in a thread of its own."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -209,3 +211,33 @@ def test_a_client_refuses_to_work_after_a_fork(server: BrokerThread, monkeypatch
         with pytest.raises(RuntimeError, match="fork"):
             client.queue("orders").tags()
         monkeypatch.undo()
+
+
+def test_closing_the_client_before_its_streams_is_told(server: BrokerThread) -> None:
+    client = heddle.Client(server.address, timeout=5.0)
+    queue = client.create_queue("orders")
+    producer, consumer = queue.producer(linger_ms=10_000), queue.consumer()
+    ticket = producer.send("never sent")
+    client.close()
+    with pytest.raises(heddle.HeddleError):
+        ticket.result(5)
+    with pytest.raises(heddle.HeddleError):
+        producer.send("a")
+    with pytest.raises(heddle.HeddleError):
+        next(consumer)
+    for each in (producer, consumer):
+        with pytest.raises(RuntimeError, match="closed"):
+            each.close()
+
+
+def test_a_program_may_end_without_closing(server: BrokerThread) -> None:
+    program = """
+import heddle, sys
+queue = heddle.Client(sys.argv[1]).create_queue("orders")
+queue.producer().send("a").result(10)
+print(next(queue.consumer()).text)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, server.address], capture_output=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"a\n", b"")

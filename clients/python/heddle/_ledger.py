@@ -159,7 +159,9 @@ class Ledger:
             self._stopping = True
             if not self._connected and not self._unconfirmed and not self._noted:
                 self._finish()  # nothing that a broker would have to hear
-        self.wake()
+                self.wake()
+            elif not self.finished:
+                self.wake()
 
     @property
     def held(self) -> int:

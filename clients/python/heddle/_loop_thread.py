@@ -19,7 +19,7 @@ class LoopThread:
         self._loop.set_exception_handler(_report)
         thread = threading.Thread(target=_serve, args=(self._loop,), name="heddle-client", daemon=True)
         thread.start()
-        self._finalizer = weakref.finalize(self, _stop, self._loop, thread)
+        self._finalizer = weakref.finalize(self, _stop, self._loop, thread, self._process_id)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The coroutine's outcome. An interrupt of the waiting thread cancels it."""
@@ -43,7 +43,9 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, process_id: int) -> None:
+    if os.getpid() != process_id:
+        return  # after a fork the loop's files are the parent's as well: hands off
     loop.call_soon_threadsafe(loop.stop)
     if thread is not threading.current_thread():  # a collection may run anywhere, in the loop's own thread too
         thread.join()

@@ -148,9 +148,10 @@ class Outbox:
     def close(self) -> None:
         """Nothing more comes in; what is here still goes out."""
         with self._lock:
-            self._closing = True
+            already, self._closing = self._closing or self._error is not None, True
             self._seal()
-        self.wake()
+            if not already:
+                self.wake()
 
     def _seal(self) -> None:
         if self._open.count:

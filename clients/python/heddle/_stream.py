@@ -108,6 +108,9 @@ class Stream(Generic[Request, Response]):
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return
+        except Exception:
+            call.cancel()  # a bug: the reader must not wait for answers to what was never asked
+            raise
 
     async def _pause(self, seconds: float) -> None:
         """Between two streams. Cut short when there is no need for another."""
