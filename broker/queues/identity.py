@@ -10,7 +10,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import Final
-from uuid import UUID
 
 from broker import limits
 from broker.errors import ReceiptHandleIsInvalid
@@ -45,8 +44,12 @@ class Identity:
         low = (self._mask + index) & 0xFFFFFFFF
         return (word | _VERSION_AND_VARIANT | low).to_bytes(16, "big")
 
-    def message_id_text(self, batch_id: int, index: int) -> str:
-        return str(UUID(bytes=self.message_id(batch_id, index)))
+    def message_ids(self, batch_id: int, first_index: int, count: int) -> list[str]:
+        """The UUIDs, as text, of ``count`` messages of a batch."""
+        first = self.message_id(batch_id, first_index).hex()
+        stem = f"{first[:8]}-{first[8:12]}-{first[12:16]}-{first[16:20]}-{first[20:24]}"
+        low = int(first[24:], 16)
+        return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
 
     def encode_handle(self, handle: ReceiptHandle) -> str:
         body = _HANDLE.pack(handle.log_id, handle.sequence, handle.delivery_id)

@@ -26,7 +26,7 @@ from broker.errors import (
 from broker.log import PackedBatch, pack
 from broker.queues import messages as rules
 from broker.queues.identity import Identity, ReceiptHandle, invalid_handle
-from broker.queues.queue import Queue, Sent, Taken
+from broker.queues.queue import Queue, Taken
 from broker.queues.runs import State
 
 Outgoing = pb.SendMessageRequest | pb.SendMessageBatchRequestEntry
@@ -59,7 +59,8 @@ def send_message(
         raise rules.too_long(queue.attributes.maximum_message_bytes)
     packed = pack([message])
     sent = queue.send(packed, 1, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
-    return pb.SendMessageResponse(**_sent_fields(request, sent, 0, identity))
+    (message_id,) = identity.message_ids(sent.batch_id, sent.first_index, 1)
+    return pb.SendMessageResponse(message_id=message_id, **_digests(request))
 
 
 def send_message_batch(
@@ -90,10 +91,9 @@ def send_message_batch(
     for group in _runs_of_equal_delay(accepted):
         packed = pack([message for _, message, _ in group])
         sent = queue.send(packed, len(group), len(packed), delay_ms=group[0][2], now_ms=now_ms, sender_id=sender_id)
-        for index, (entry, _, _) in enumerate(group):
-            response.successful.append(
-                pb.SendMessageBatchResultEntry(id=entry.id, **_sent_fields(entry, sent, index, identity))
-            )
+        message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
+        for (entry, _, _), message_id in zip(group, message_ids, strict=True):
+            response.successful.add(id=entry.id, message_id=message_id, **_digests(entry))
     return response
 
 
@@ -146,16 +146,13 @@ def _size(request: Outgoing) -> int:
     return rules.message_bytes(request.message_body, request.message_attributes)
 
 
-def _sent_fields(request: Outgoing, sent: Sent, index: int, identity: Identity) -> dict[str, str]:
-    fields = {
-        "message_id": identity.message_id_text(sent.batch_id, sent.first_index + index),
-        "md5_of_message_body": rules.body_md5(request.message_body),
-    }
+def _digests(request: Outgoing) -> dict[str, str]:
+    digests = {"md5_of_message_body": rules.body_md5(request.message_body)}
     if request.message_attributes:
-        fields["md5_of_message_attributes"] = rules.attributes_md5(request.message_attributes)
+        digests["md5_of_message_attributes"] = rules.attributes_md5(request.message_attributes)
     if request.message_system_attributes:
-        fields["md5_of_message_system_attributes"] = rules.attributes_md5(request.message_system_attributes)
-    return fields
+        digests["md5_of_message_system_attributes"] = rules.attributes_md5(request.message_system_attributes)
+    return digests
 
 
 # --- receiving
@@ -195,12 +192,12 @@ def received_messages(
         payload = payloads.get(part.entry.batch_id)
         if payload is None:  # purged or expired between the receive and now
             continue
-        for offset in range(len(part)):
-            index = part.first_index + offset
-            message = payload.message(index)
+        message_ids = identity.message_ids(part.entry.batch_id, part.first_index, len(part))
+        for offset, message_id in enumerate(message_ids):
+            message = payload.message(part.first_index + offset)
             handle = ReceiptHandle(queue.log_id, part.lo + offset, part.delivery_id)
             received = pb.ReceivedMessage(
-                message_id=identity.message_id_text(part.entry.batch_id, index),
+                message_id=message_id,
                 receipt_handle=identity.encode_handle(handle),
                 md5_of_body=rules.body_md5(message.body),
                 body=message.body,
@@ -373,17 +370,17 @@ def peeked_messages(
         payload = payloads.get(part.entry.batch_id)
         if payload is None:
             continue
-        for offset in range(len(part)):
-            index = part.first_index + offset
+        message_ids = identity.message_ids(part.entry.batch_id, part.first_index, len(part))
+        for offset, message_id in enumerate(message_ids):
             peeked.append(
                 pb.PeekedMessage(
                     sequence=part.lo + offset,
-                    message_id=identity.message_id_text(part.entry.batch_id, index),
+                    message_id=message_id,
                     state=_STATE_NAMES[state],
                     until_timestamp_ms=part.until_ms,
                     sent_timestamp_ms=part.entry.appended_at_ms,
                     receive_count=part.receive_count,
-                    message=payload.message(index),
+                    message=payload.message(part.first_index + offset),
                 )
             )
     return peeked
