@@ -13,11 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 import broker.node
+import broker.store
 from broker.cli import main
 from broker.cli.demo.process import RunningBroker, running_broker
 from broker.cli.failures import Failure
 
 pytestmark = pytest.mark.skipif(not hasattr(broker.node, "serve"), reason="needs the node")
+
+needs_backup = pytest.mark.skipif(not hasattr(broker.store, "backup"), reason="needs the store's backup")
 
 COMMAND_SECONDS_MAX = 60
 
@@ -182,6 +185,7 @@ def test_a_termination_is_a_clean_stop() -> None:
         assert os.waitstatus_to_exitcode(status) == 0
 
 
+@needs_backup
 def test_a_backup_of_a_running_broker_can_be_checked_restored_and_served(
     server: RunningBroker, orders: str, tmp_path: Path
 ) -> None:
@@ -207,6 +211,7 @@ def test_a_backup_of_a_running_broker_can_be_checked_restored_and_served(
     assert CliRunner().invoke(main, ["check", str(restored)]).exit_code == 0
 
 
+@needs_backup
 def test_data_in_use_is_not_replaced(server: RunningBroker, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     assert CliRunner().invoke(main, ["backup", "--data-dir", str(server.data_dir), str(copy)]).exit_code == 0
