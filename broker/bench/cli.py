@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
@@ -80,12 +79,11 @@ def bench(
 
     Fails with status 1 when messages were lost or counted twice.
     """
-    with suppress(ValueError):  # not the main thread: someone else's signals
-        signal.signal(signal.SIGTERM, _end)
     setting = Setting(target, durability, expand(compare))
     names = NAMES if name == "all" else (name,)
     rows: list[Row] = []
     compared: dict[tuple[str, str, Plan], Row] = {}
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         for row in chain.from_iterable(rows_of(each, changes, setting, compared) for each in names):
             rows.append(row)
@@ -94,5 +92,6 @@ def bench(
     except* (CountsDisagreeError, ServerDidNotStartError, grpc.RpcError, heddle.HeddleError) as group:
         raise click.ClickException("\n".join(_words(group))) from group
     finally:
+        signal.signal(signal.SIGTERM, before)
         if not as_json and rows:
             Console().print(table_of(rows))

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from broker.bench import proc
 
+EXIT_COUNTS_DISAGREE = 3  # status of a load generator in a process of its own that raised CountsDisagreeError
+
 
 class CountsDisagreeError(Exception):
     """What was acknowledged is not what was sent: the figure is worthless and the system under test has a bug."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import broker
-from broker.bench.measure import Measured, Plan
+from broker.bench.measure import EXIT_COUNTS_DISAGREE, CountsDisagreeError, Measured, Plan
 from broker.bench.peers.servers import PEERS, client_python, peer_server
 
 SOURCE_ROOT = Path(next(iter(broker.__path__))).parent
@@ -19,7 +19,7 @@ class PeerRunError(Exception):
 
 
 def run_peer(name: str, workload: str, plan: Plan) -> Measured:
-    """Raises PeerNotInstalledError, ServerDidNotStartError, PeerRunError."""
+    """Raises PeerNotInstalledError, ServerDidNotStartError, PeerRunError, CountsDisagreeError."""
     peer = PEERS[name]
     python = client_python(peer)
     with peer_server(peer) as server:
@@ -33,6 +33,8 @@ def run_peer(name: str, workload: str, plan: Plan) -> Measured:
             timeout=CLIENT_SECONDS_MAX,
             check=False,
         )
+    if ran.returncode == EXIT_COUNTS_DISAGREE:
+        raise CountsDisagreeError(f"{name}: {ran.stderr}")
     if ran.returncode != 0:
         raise PeerRunError(f"{name}: {ran.stderr[-2000:]}")
     return Measured(**json.loads(ran.stdout.splitlines()[-1]))
