@@ -19,11 +19,14 @@ def serve(settings: Settings, aws: str | None, print_ports: bool) -> None:
     Each option is also a key of the TOML file (data_dir) and an environment variable (HEDDLE_DATA_DIR). A flag goes
     before the environment, the environment before the file. `heddle config` shows what is in force.
     """
+    import os
+
     import structlog
 
     from broker import node
     from broker.node.logs import configure_logs
 
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core would write past the structured logs
     configure_logs(settings.config.log_level, settings.config.log_format)
     if aws is not None:
         structlog.get_logger("broker.cli").warning("the AWS endpoint is not served yet", aws=aws)

@@ -48,4 +48,5 @@ def configure_logs(level: str = "info", log_format: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+    logging.getLogger("uvicorn").setLevel(max(threshold, logging.WARNING))  # the node itself says when it serves
     logging.captureWarnings(capture=True)

@@ -3,6 +3,7 @@
 LMDB underneath, a write batch as the only form of change, one committer. Never: knowledge of what a message means.
 """
 
+from broker.store.backup import backup
 from broker.store.engine import Engine, EngineError, EngineFull
 from broker.store.keys import Table
 from broker.store.store import Commit, Committer, Flushable, InlineCommitter, Store, ThreadCommitter
@@ -20,4 +21,5 @@ __all__ = [
     "Table",
     "ThreadCommitter",
     "WriteBatch",
+    "backup",
 ]

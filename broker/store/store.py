@@ -235,7 +235,11 @@ class Store:
     def submit(self) -> None:
         """Hands the open batch to the committer."""
         self._submit_scheduled = False
-        if self._in_flight is not None or self._committer is None or not self._open:
+        if self._in_flight is not None or self._committer is None:
+            return
+        if not self._open:  # what was touched had nothing to write: whoever waits need not
+            commit, self._open_commit = self._open_commit, Commit()
+            commit.settle(None)
             return
         self._in_flight, self._open = self._open, WriteBatch()
         self._in_flight_commit, self._open_commit = self._open_commit, Commit()

@@ -311,7 +311,7 @@ class FakeBroker(QueuesServicer):
             self.produced.append(request)
             if self.refuse_batches:
                 self.refuse_batches -= 1
-                result = queues_pb2.ProduceResult(error_code="heddle.DiskWatermark", error_message="the disk is full")
+                result = queues_pb2.ProduceResult(error_code="heddle.StorageFull", error_message="the disk is full")
             else:
                 result = queue.append(list(request.batch.messages), request.delay_seconds)
             result.request_id = request.request_id

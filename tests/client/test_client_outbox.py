@@ -119,7 +119,7 @@ def test_a_refused_batch_fails_its_own_messages_only() -> None:
     assert second is not None
     requests = [box.next_request(0.0), box.next_request(0.0)]
     assert requests[0] is not None
-    refusal = queues_pb2.ProduceResult(request_id=1, error_code="heddle.DiskWatermark", error_message="full")
+    refusal = queues_pb2.ProduceResult(request_id=1, error_code="heddle.StorageFull", error_message="full")
     box.receive(queues_pb2.ProduceResponse(results=[refusal]), 0.0)
     accept(box, requests[1])
     assert isinstance(first[0].outcome.exception(), heddle.Overloaded)
@@ -194,7 +194,7 @@ def test_any_history_keeps_order_and_settles_every_message_once(steps: list[str]
         "put": put_one,
         "send": send,
         "accept": lambda: answer(""),
-        "refuse": lambda: answer("heddle.DiskWatermark"),
+        "refuse": lambda: answer("heddle.StorageFull"),
         "flush": box.flush,
         "break": break_stream,
         "pass": lambda: None,

@@ -57,6 +57,7 @@ class Consume:
         self._held = Held()
         self._outbox: deque[_Outgoing] = deque()
         self._outbox_bytes = 0
+        self._unsent: list[Taken] = []  # taken for the client and never sent: these always go back
         self._wake = asyncio.Event()
         self._in_line = False
         self._ended: BrokerError | None = None
@@ -118,6 +119,8 @@ class Consume:
         if queue.deleted:
             raise QueueDoesNotExist
         _check_request(request)
+        if request.stop:  # before anything becomes visible again, or it would come back here
+            self._stop()
         for acked in request.acks:
             queue.acknowledge(acked.first, acked.end, now_ms)
             self._held.drop(acked.first, acked.end)
@@ -246,22 +249,26 @@ class Consume:
     # --- the end
 
     def _stop(self) -> None:
+        """Nothing more is delivered; what is durable and asked for is still confirmed."""
         self._stopped = True
+        self._unsent.extend(item.what for item in self._outbox if isinstance(item.what, Taken))
+        self._outbox = deque(item for item in self._outbox if isinstance(item.what, _Confirmation))
         self._wake.set()
 
     def _leave(self) -> None:
         """Out of the line; what was not acknowledged becomes visible at once, unless the client asked otherwise."""
-        self._stopped = True
+        self._stop()
         queue = self._queue
         if queue is None or queue.deleted:
             return
         if self._in_line:
             queue.leave(self)
         now_ms = self._desk.now_ms()
-        undelivered = {part.what.delivery_id for part in self._outbox if isinstance(part.what, Taken)}
-        for lo, hi, delivery_id in self._held:
-            if not self._keep_in_flight or delivery_id in undelivered:
+        if not self._keep_in_flight:
+            for lo, hi, delivery_id in self._held:
                 queue.give_back(lo, hi, now_ms, delivery_id=delivery_id)
+        for part in self._unsent:
+            queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id)
 
 
 def _bytes(part: Taken) -> int:

@@ -15,7 +15,7 @@ from heddle.v1 import queues_pb2 as pb
 from heddle.v1.views_pb2 import ProduceRequestView
 
 from broker.api.desk import Desk
-from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, StorageUnavailable
+from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown, StorageUnavailable
 from broker.queues import Queue, Scope, messages, operations
 from broker.store import Commit
 
@@ -29,21 +29,37 @@ class Produce:
         self._pending: deque[Pending] = deque()
         self._wake = asyncio.Event()
         self._reading = True
+        self._reader: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serves the stream to its end. Raises BrokerError for what ends it: no such queue, shutdown, a bad frame."""
-        writer = asyncio.get_running_loop().create_task(self._write())
+        loop = asyncio.get_running_loop()
+        self._reader, writer = loop.create_task(self._read()), loop.create_task(self._write())
+        self._desk.parked.add(self)
         try:
-            await self._read(writer)
-            self._reading = False
-            self._wake.set()
-            await writer
+            await asyncio.wait((self._reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if not writer.done():  # the client has sent its last, or the broker stops: answer what was taken
+                self._reading = False
+                self._wake.set()
+                await writer
+            writer.result()
+            if not self._reader.cancelled():
+                self._reader.result()
+            elif self._desk.stopping.is_set():
+                raise ShuttingDown("The broker is shutting down.")
         finally:
+            self._desk.parked.discard(self)
+            self._reader.cancel()
             writer.cancel()
 
-    async def _read(self, writer: asyncio.Task[None]) -> None:
+    def end_wait(self) -> None:
+        """The broker stops: no further batch is taken, those that were are answered."""
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _read(self) -> None:
         read = self._context.read
-        while not writer.done():
+        while True:
             frame = await read()
             if frame is grpc.aio.EOF:
                 return

@@ -151,7 +151,7 @@ ERROR_CLASSES: Final[Mapping[str, type[HeddleError]]] = {
     "ResourceNotFoundException": ResourceNotFound,
     _SQS + "TooManyEntriesInBatchRequest": TooManyEntriesInBatchRequest,
     _SQS + "UnsupportedOperation": UnsupportedOperation,
-    "heddle.DiskWatermark": Overloaded,
+    "heddle.StorageFull": Overloaded,
 }
 
 # Statuses whose meaning does not depend on the reason that came with them.

@@ -1,0 +1,240 @@
+"""``heddle check``: verifies the invariants of a data directory, offline, from its bytes alone.
+
+Every message of a queue is in exactly one state; runs are disjoint, ordered, maximal and within the log; every message
+has an entry and every entry a batch that holds it; a batch's reference count equals the entries that name it; counters
+equal the runs. Never: a write, or trust in what a plane would say.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import lmdb
+import msgpack
+from google.protobuf.message import DecodeError
+from heddle.v1.message_pb2 import MessageBatch
+
+from broker.log import Entry
+from broker.store import Table
+from broker.store.keys import (
+    META_NEXT_BATCH_ID,
+    META_SCHEMA,
+    META_STORE_ID,
+    SCHEMA_VERSION,
+    pair_sequence,
+    resource_prefix,
+    u64,
+    u64_value,
+)
+from broker.store.lmdb_engine import open_read_only
+
+_STATES: Final = ("visible", "delayed", "in flight")
+
+
+@dataclass(slots=True)
+class Report:
+    """``problems``: one sentence each, empty when the directory is whole. ``counts``: what there is."""
+
+    problems: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def check(data_dir: Path, progress: Callable[[int, int], None]) -> Report:
+    """Reads everything once. ``progress`` is told the records read, and how many there are.
+
+    Raises DataFileForeign or StartupError for a directory that cannot be opened at all.
+    """
+    env = open_read_only(data_dir)
+    try:
+        with env.begin() as txn:
+            return _Check(env, txn, progress).run()
+    finally:
+        env.close()
+
+
+@dataclass(slots=True)
+class _Log:
+    """What the records say of one log."""
+
+    name: str
+    counters: list[int] = field(default_factory=lambda: [1, 1, 0, 0, 0])
+    runs: list[tuple[int, int, int, tuple[int, ...]]] = field(default_factory=list)  # lo, hi, state, history
+    entries: list[Entry] = field(default_factory=list)
+    garbage_end: int = 0
+
+
+class _Check:
+    def __init__(self, env: lmdb.Environment, txn: lmdb.Transaction, progress: Callable[[int, int], None]) -> None:
+        self._txn, self._progress = txn, progress
+        self._dbs = {table: _open(env, txn, table) for table in Table}
+        self._records = sum(txn.stat(db)["entries"] for db in self._dbs.values() if db is not None)
+        self._read = 0
+        self._report = Report()
+
+    def run(self) -> Report:
+        if not self._meta():
+            return self._report
+        logs = self._logs()
+        references = self._references(logs)
+        self._batches(references)
+        for log in logs.values():
+            self._runs(log)
+        queues = [log for log in logs.values() if log.name]
+        self._report.counts.update(
+            queues=len(queues),
+            entries=sum(len(log.entries) for log in logs.values()),
+            **{
+                f"messages {name}": sum(hi - lo for log in queues for lo, hi, state, _ in log.runs if state == index)
+                for index, name in enumerate(_STATES)
+            },
+        )
+        return self._report
+
+    def _problem(self, text: str) -> None:
+        self._report.problems.append(text)
+
+    def _rows(self, table: Table) -> Iterator[tuple[bytes, bytes]]:
+        db = self._dbs[table]
+        if db is None:
+            return
+        with self._txn.cursor(db=db) as cursor:
+            for key, value in cursor:
+                self._read += 1
+                if self._read % 1000 == 0:
+                    self._progress(self._read, self._records)
+                yield bytes(key), bytes(value)
+        self._progress(self._read, self._records)
+
+    def _meta(self) -> bool:
+        meta = dict(self._rows(Table.META))
+        if META_SCHEMA not in meta or len(meta.get(META_STORE_ID, b"")) != 16:
+            self._problem("there is no schema version or no store id: not a data directory of Heddle")
+            return False
+        version = u64_value(meta[META_SCHEMA])
+        if version != SCHEMA_VERSION:
+            self._problem(f"the schema version is {version}, this Heddle checks {SCHEMA_VERSION}")
+            return False
+        self._next_batch_id = u64_value(meta.get(META_NEXT_BATCH_ID, u64(1)))
+        return True
+
+    def _logs(self) -> dict[int, _Log]:
+        logs: dict[int, _Log] = {}
+        prefix, end = resource_prefix("queue")
+        for key, record in self._rows(Table.RESOURCES):
+            if prefix <= key < end:
+                name = "/".join(key.decode().split("\0")[1:])
+                log_id = msgpack.unpackb(record)["log_id"]
+                if log_id in logs:
+                    self._problem(f"queues {logs[log_id].name} and {name} share log {log_id}")
+                logs[log_id] = _Log(name)
+
+        def log_of(log_id: int) -> _Log:
+            return logs.setdefault(log_id, _Log(""))
+
+        for key, record in self._rows(Table.GARBAGE):
+            log_of(u64_value(key)).garbage_end = msgpack.unpackb(record)[0]
+        for key, record in self._rows(Table.COUNTERS):
+            log_of(u64_value(key)).counters = msgpack.unpackb(record)
+        for key, record in self._rows(Table.RUNS):
+            hi, state, *history = msgpack.unpackb(record)
+            log_of(u64_value(key[:8])).runs.append((pair_sequence(key), hi, state, (state, *history)))
+        for key, record in self._rows(Table.ENTRIES):
+            log_of(u64_value(key[:8])).entries.append(Entry.decode(key, record))
+        for log_id, log in logs.items():
+            if not log.name and not log.garbage_end:
+                self._problem(f"log {log_id} belongs to no queue and is not garbage")
+        return logs
+
+    def _references(self, logs: dict[int, _Log]) -> dict[int, list[Entry]]:
+        references: dict[int, list[Entry]] = {}
+        for log in logs.values():
+            for entry in log.entries:
+                references.setdefault(entry.batch_id, []).append(entry)
+        stored = {u64_value(key): msgpack.unpackb(record) for key, record in self._rows(Table.BATCH_REFS)}
+        expected = {batch_id: len(entries) for batch_id, entries in references.items() if len(entries) > 1}
+        for batch_id in sorted(stored.keys() | expected.keys()):
+            if stored.get(batch_id, 1) != expected.get(batch_id, 1):
+                self._problem(
+                    f"batch {batch_id}: reference count {stored.get(batch_id, 1)}, "
+                    f"{expected.get(batch_id, 1)} entries name it"
+                )
+        return references
+
+    def _batches(self, references: dict[int, list[Entry]]) -> None:
+        seen: Counter[str] = Counter()
+        missing = set(references)
+        for key, packed in self._rows(Table.BATCHES):
+            batch_id = u64_value(key)
+            seen["batches"] += 1
+            seen["batch bytes"] += len(packed)
+            missing.discard(batch_id)
+            if batch_id >= self._next_batch_id:
+                self._problem(f"batch {batch_id} is above the next batch id, {self._next_batch_id}")
+            if batch_id not in references:
+                self._problem(f"batch {batch_id}: no entry names it")
+                continue
+            try:
+                count = len(MessageBatch.FromString(packed).messages)
+            except DecodeError:
+                self._problem(f"batch {batch_id} is not a serialized MessageBatch")
+                continue
+            needed = max(entry.first_index + entry.count for entry in references[batch_id])
+            if needed > count:
+                self._problem(f"batch {batch_id} has {count} messages, an entry names message {needed - 1}")
+        for batch_id in sorted(missing):
+            self._problem(f"batch {batch_id} is missing, an entry names it")
+        self._report.counts.update(seen)
+
+    def _runs(self, log: _Log) -> None:
+        name = log.name
+        if not name:  # a deleted queue on its way out: the sweeper may be anywhere in it
+            return
+        next_sequence, _, *counts = log.counters
+        totals = [0, 0, 0]
+        before_hi, before_history = 0, None
+        for lo, hi, state, history in log.runs:
+            if not before_hi <= lo < hi <= next_sequence:
+                self._problem(f"{name}: run [{lo}, {hi}) overlaps its neighbour or the end at {next_sequence}")
+            if lo == before_hi and history == before_history:
+                self._problem(f"{name}: run [{lo}, {hi}) has the same history as the one before it")
+            if state not in {0, 1, 2}:
+                self._problem(f"{name}: run [{lo}, {hi}) is in the unknown state {state}")
+                continue
+            totals[state] += hi - lo
+            before_hi, before_history = hi, history
+        if totals != counts:
+            self._problem(f"{name}: counters {counts} (visible, delayed, in flight), the runs say {totals}")
+        self._entries(log)
+
+    def _entries(self, log: _Log) -> None:
+        """Every message has an entry, entries do not overlap, and none is left without a message."""
+        live = [entry for entry in log.entries if entry.base >= log.garbage_end]
+        for before, after in pairwise(live):
+            if before.end > after.base:
+                self._problem(f"{log.name}: entries at {before.base} and {after.base} overlap")
+        position = 0
+        needed = [False] * len(live)
+        for lo, hi, _, _ in log.runs:
+            at = lo
+            while position < len(live) and live[position].end <= at:
+                position += 1
+            index = position
+            while at < hi and index < len(live) and live[index].base <= at:
+                needed[index] = True
+                at = live[index].end
+                index += 1
+            if at < hi:
+                self._problem(f"{log.name}: message {at} has no entry")
+        for entry, is_needed in zip(live, needed, strict=True):
+            if not is_needed:
+                self._problem(f"{log.name}: no message of the entry at {entry.base} is left")
+
+
+def _open(env: lmdb.Environment, txn: lmdb.Transaction, table: Table) -> "lmdb._Database | None":
+    try:
+        return env.open_db(table.name.lower().encode(), txn=txn, create=False)
+    except lmdb.NotFoundError:
+        return None
