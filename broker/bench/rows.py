@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from broker.bench.measure import Measured
 
@@ -22,7 +24,8 @@ FIGURES = (
     "p99_ms",
     "rss_mb",
 )
-HEADINGS = ("messages/s", "MB/s", "server µs/msg", "client µs/msg", "p50 ms", "p99 ms", "RSS MB")
+HEADINGS = ("msg/s", "MB/s", "server\nµs/msg", "client\nµs/msg", "p50\nms", "p99\nms", "RSS\nMB")  # 80 columns wide
+ROW_COLUMN_WIDTH_MIN = 28
 
 
 @dataclass
@@ -90,16 +93,15 @@ def _cell(value: float | None) -> str:
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """The rows as people read them; what a row has beyond the figures stands in its last column."""
-    table = Table(title="heddle bench", title_justify="left")
-    table.add_column("row", overflow="fold")
+    """The rows as people read them; what a row has beyond its figures stands under its name."""
+    table = Table(title="heddle bench", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("row", min_width=ROW_COLUMN_WIDTH_MIN, overflow="fold")
     for heading in HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("durability", overflow="fold")
-    table.add_column("beside", overflow="fold")
     for row in rows:
-        notes = [f"{ratio:.2f} x {other}" for other, ratio in row.ratios.items()]
+        notes = [row.durability]
+        notes += [f"{ratio:.2f} x {other}" for other, ratio in row.ratios.items()]
         notes += [f"{key}: {value}" for key, value in row.extra.items() if key != "messages"]
-        cells = [_cell(row.figures.get(key)) for key in FIGURES]
-        table.add_row(row.name, *cells, row.durability, "\n".join(notes))
+        label = Text.assemble((row.name, "bold"), *((f"\n  {note}", "dim") for note in notes))
+        table.add_row(label, *(_cell(row.figures.get(key)) for key in FIGURES))
     return table
