@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from heddle.v1 import queues_pb2 as pb
-from heddle.v1.message_pb2 import Message
+from heddle.v1.message_pb2 import Message, MessageBatch
 
 from broker import limits
 from broker.errors import (
@@ -23,7 +23,7 @@ from broker.errors import (
     MissingParameter,
     TooManyEntriesInBatchRequest,
 )
-from broker.log import PackedBatch, pack
+from broker.log import PackedBatch
 from broker.queues import messages as rules
 from broker.queues.identity import Identity, ReceiptHandle, invalid_handle
 from broker.queues.queue import Queue, Taken
@@ -32,6 +32,7 @@ from broker.queues.runs import State
 Outgoing = pb.SendMessageRequest | pb.SendMessageBatchRequestEntry
 
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+_PLAIN_ENTRY_FIELDS: Final = 2
 _STATE_NAMES: Final = {State.VISIBLE: "visible", State.DELAYED: "delayed", State.IN_FLIGHT: "in flight"}
 SYSTEM_ATTRIBUTE_NAMES: Final = frozenset(
     {
@@ -54,13 +55,28 @@ SYSTEM_ATTRIBUTE_NAMES: Final = frozenset(
 def send_message(
     queue: Queue, request: pb.SendMessageRequest, *, identity: Identity, now_ms: int, sender_id: str
 ) -> pb.SendMessageResponse:
-    message, delay_ms = _checked(request)
+    rules.check_body(request.message_body)
+    batch = MessageBatch()
+    delay_ms = _add(batch, request)
     if _size(request) > queue.attributes.maximum_message_bytes:
         raise rules.too_long(queue.attributes.maximum_message_bytes)
-    packed = pack([message])
+    packed = batch.SerializeToString()
     sent = queue.send(packed, 1, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
     (message_id,) = identity.message_ids(sent.batch_id, sent.first_index, 1)
-    return pb.SendMessageResponse(message_id=message_id, **_digests(request))
+    return pb.SendMessageResponse(
+        message_id=message_id, md5_of_message_body=rules.body_md5(request.message_body), **_attribute_digests(request)
+    )
+
+
+class _Accepted:
+    """Entries of a SendMessageBatch that follow each other and share a delay: one append to the log."""
+
+    __slots__ = ("batch", "delay_ms", "entries")
+
+    def __init__(self, delay_ms: int | None) -> None:
+        self.batch = MessageBatch()
+        self.delay_ms = delay_ms
+        self.entries: list[pb.SendMessageBatchRequestEntry] = []
 
 
 def send_message_batch(
@@ -75,45 +91,58 @@ def send_message_batch(
             f"You have sent {sum(sizes)} bytes."
         )
     response = pb.SendMessageBatchResponse()
-    accepted: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]] = []
+    groups = [_Accepted(None)]
     for entry, size in zip(entries, sizes, strict=True):
         try:
-            message, delay_ms = _checked(entry)
-            if size > queue.attributes.maximum_message_bytes:
-                raise InvalidParameterValue(
-                    "One or more parameters cannot be validated. Reason: Message must be shorter than "
-                    f"{queue.attributes.maximum_message_bytes} bytes."
-                )
+            _accept(groups, entry, size, queue.attributes.maximum_message_bytes)
         except BrokerError as error:
             response.failed.append(_failed(entry.id, error))
-        else:
-            accepted.append((entry, message, delay_ms))
-    for group in _runs_of_equal_delay(accepted):
-        packed = pack([message for _, message, _ in group])
-        sent = queue.send(packed, len(group), len(packed), delay_ms=group[0][2], now_ms=now_ms, sender_id=sender_id)
+    for group in groups:
+        if not group.entries:
+            continue
+        packed = group.batch.SerializeToString()
+        sent = queue.send(
+            packed, len(group.entries), len(packed), delay_ms=group.delay_ms, now_ms=now_ms, sender_id=sender_id
+        )
         message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
-        for (entry, _, _), message_id in zip(group, message_ids, strict=True):
-            response.successful.add(id=entry.id, message_id=message_id, **_digests(entry))
+        for entry, message_id in zip(group.entries, message_ids, strict=True):
+            response.successful.add(
+                id=entry.id,
+                message_id=message_id,
+                md5_of_message_body=rules.body_md5(entry.message_body),
+                **_attribute_digests(entry),
+            )
     return response
 
 
-def _runs_of_equal_delay(
-    accepted: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]],
-) -> Iterable[list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]]]:
-    group: list[tuple[pb.SendMessageBatchRequestEntry, Message, int | None]] = []
-    for item in accepted:
-        if group and group[0][2] != item[2]:
-            yield group
-            group = []
-        group.append(item)
-    if group:
-        yield group
+def _accept(
+    groups: list[_Accepted], entry: pb.SendMessageBatchRequestEntry, size: int, maximum_message_bytes: int
+) -> None:
+    """Checks one entry and adds its message to the last group, or to a new one when its delay is another."""
+    rules.check_body(entry.message_body)
+    if size > maximum_message_bytes:
+        raise InvalidParameterValue(
+            "One or more parameters cannot be validated. Reason: Message must be shorter than "
+            f"{maximum_message_bytes} bytes."
+        )
+    group = groups[-1]
+    if len(entry.ListFields()) == _PLAIN_ENTRY_FIELDS:  # nothing but an id and a body, as most are
+        if group.delay_ms is not None:
+            groups.append(group := _Accepted(None))
+        group.batch.messages.add(body=entry.message_body)
+    else:
+        alone = MessageBatch()
+        delay_ms = _add(alone, entry)
+        if delay_ms != group.delay_ms:
+            groups.append(group := _Accepted(delay_ms))
+        group.batch.MergeFrom(alone)
+    group.entries.append(entry)
 
 
-def _checked(request: Outgoing) -> tuple[Message, int | None]:
-    """The message to store and its delay (None: the queue's). Raises the exact error of a bad parameter."""
-    rules.check_body(request.message_body)
-    message = Message(body=request.message_body)
+def _add(batch: MessageBatch, request: Outgoing) -> int | None:
+    """Adds the message of a request whose body is checked. Returns its delay, None for the queue's. Raises the exact
+    error of a bad parameter, and then the batch is of no use."""
+    message = batch.messages.add(body=request.message_body)
     delay_ms = None
     if request.HasField("delay_seconds"):
         check_delay(request.delay_seconds)
@@ -129,7 +158,7 @@ def _checked(request: Outgoing) -> tuple[Message, int | None]:
         message.message_group_id = request.message_group_id
     if request.HasField("message_deduplication_id"):
         raise rules.not_for_this_queue_type("MessageDeduplicationId", request.message_deduplication_id)
-    return message, delay_ms
+    return delay_ms
 
 
 def check_delay(delay_seconds: int) -> None:
@@ -146,8 +175,8 @@ def _size(request: Outgoing) -> int:
     return rules.message_bytes(request.message_body, request.message_attributes)
 
 
-def _digests(request: Outgoing) -> dict[str, str]:
-    digests = {"md5_of_message_body": rules.body_md5(request.message_body)}
+def _attribute_digests(request: Outgoing) -> dict[str, str]:
+    digests = {}
     if request.message_attributes:
         digests["md5_of_message_attributes"] = rules.attributes_md5(request.message_attributes)
     if request.message_system_attributes:
