@@ -17,10 +17,11 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 from heddle.v1 import queues_pb2 as pb
-from heddle.v1.views_pb2 import ConsumeResponseView, DeliveryView
+from heddle.v1.views_pb2 import DeliveryView
 
 from broker import limits
 from broker.api.desk import Desk, settled
+from broker.api.grpc.frames import Frame
 from broker.api.grpc.held import Held
 from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist
 from broker.log import PackedBatch
@@ -201,39 +202,41 @@ class Consume:
             payloads = await self._desk.payloads(ahead)
             if commit is not None:
                 await settled(commit)
-            await self._context.write(self._frame(payloads).SerializeToString())
+            frame = self._frame(payloads)
+            if frame:
+                await self._context.write(frame.serialize())
             self._stand_in_line()
 
-    def _frame(self, payloads: dict[int, PackedBatch]) -> ConsumeResponseView:
+    def _frame(self, payloads: dict[int, PackedBatch]) -> Frame:
         """The next response: what is durable and read, up to the size of a frame."""
-        response, size = ConsumeResponseView(), 0
-        while self._outbox and size < _FRAME_BYTES:
+        frame, confirmed = Frame(), 0
+        while self._outbox and frame.nbytes < _FRAME_BYTES:
             item = self._outbox[0]
             if item.commit is not None and (not item.commit.done or item.commit.error is not None):
                 break
             if isinstance(item.what, _Confirmation):
-                response.confirmed_request_id = max(response.confirmed_request_id, item.what.request_id)
+                confirmed = max(confirmed, item.what.request_id)
             else:
                 part = item.what
                 payload = payloads.get(part.entry.batch_id)
-                if payload is None and (payload := self._desk.batches.cached(part.entry.batch_id)) is None:
-                    if size or response.confirmed_request_id:
-                        break  # not read yet: first of the next frame
-                    self._forget(part)
+                if payload is not None:
+                    frame.add(self._delivery(part), payload.slice(part.first_index, part.first_index + len(part)))
+                elif frame or confirmed:
+                    break  # not read yet: first of the next frame
                 else:
-                    size += _bytes(part)
-                    response.deliveries.append(self._delivery(part, payload))
+                    self._forget(part)
                 self._outbox_bytes -= _bytes(part)
             self._outbox.popleft()
-        return response
+        if confirmed:
+            frame.confirm(confirmed)
+        return frame
 
-    def _delivery(self, part: Taken, payload: PackedBatch) -> DeliveryView:
-        identity = self._desk.queues.identity
+    def _delivery(self, part: Taken) -> DeliveryView:
+        """Everything of a delivery but its batch."""
         return DeliveryView(
             delivery_id=part.delivery_id,
             base_sequence=part.lo,
-            batch=payload.slice(part.first_index, part.first_index + len(part)),
-            first_message_id=identity.message_id(part.entry.batch_id, part.first_index),
+            first_message_id=self._desk.queues.identity.message_id(part.entry.batch_id, part.first_index),
             sent_timestamp_ms=part.entry.appended_at_ms,
             first_received_timestamp_ms=part.first_received_ms,
             receive_count=part.receive_count,
