@@ -17,10 +17,10 @@ import msgpack
 from google.protobuf.message import DecodeError
 from heddle.v1.message_pb2 import MessageBatch
 
-from broker.log import Entry
+from broker.log import Entry, generation_of
 from broker.store import Table
 from broker.store.keys import (
-    META_NEXT_BATCH_ID,
+    META_GENERATION,
     META_SCHEMA,
     META_STORE_ID,
     SCHEMA_VERSION,
@@ -60,7 +60,7 @@ class _Log:
     """What the records say of one log."""
 
     name: str
-    counters: list[int] = field(default_factory=lambda: [1, 1, 0, 0, 0])
+    counters: list[int] = field(default_factory=lambda: [1, 0, 0, 0])
     runs: list[tuple[int, int, int, tuple[int, ...]]] = field(default_factory=list)  # lo, hi, state, history
     entries: list[Entry] = field(default_factory=list)
     garbage_end: int = 0
@@ -117,7 +117,7 @@ class _Check:
         if version != SCHEMA_VERSION:
             self._problem(f"the schema version is {version}, this Heddle checks {SCHEMA_VERSION}")
             return False
-        self._next_batch_id = u64_value(meta.get(META_NEXT_BATCH_ID, u64(1)))
+        self._generation = u64_value(meta.get(META_GENERATION, u64(0)))
         return True
 
     def _logs(self) -> dict[int, _Log]:
@@ -171,8 +171,8 @@ class _Check:
             seen["batches"] += 1
             seen["batch bytes"] += len(packed)
             missing.discard(batch_id)
-            if batch_id >= self._next_batch_id:
-                self._problem(f"batch {batch_id} is above the next batch id, {self._next_batch_id}")
+            if generation_of(batch_id) > self._generation:
+                self._problem(f"batch {batch_id} is of a generation above the store's, {self._generation}")
             if batch_id not in references:
                 self._problem(f"batch {batch_id}: no entry names it")
                 continue
@@ -192,7 +192,7 @@ class _Check:
         name = log.name
         if not name:  # a deleted queue on its way out: the sweeper may be anywhere in it
             return
-        next_sequence, _, *counts = log.counters
+        next_sequence, *counts = log.counters
         totals = [0, 0, 0]
         before_hi, before_history = 0, None
         for lo, hi, state, history in log.runs:

@@ -13,6 +13,7 @@ BATCH_REQUEST_BYTES_MAX: Final = 1_048_576  # SendMessageBatch: all entries toge
 MESSAGE_ATTRIBUTES_MAX: Final = 10  # SendMessage
 ATTRIBUTE_NAME_CHARACTERS_MAX: Final = 256  # message attribute names
 ATTRIBUTE_TYPE_CHARACTERS_MAX: Final = 256  # message attribute data types
+TRACE_HEADER_CHARACTERS_MAX: Final = 1_024  # AWSTraceHeader; ours: it does not count towards the size of a message
 GROUP_ID_CHARACTERS_MAX: Final = 128  # MessageGroupId, MessageDeduplicationId
 ENTRY_ID_CHARACTERS_MAX: Final = 80  # Id of a batch entry
 DELAY_SECONDS_MAX: Final = 900  # DelaySeconds
@@ -47,6 +48,9 @@ CONSUME_CREDIT_MAX: Final = IN_FLIGHT_MESSAGES_MAX  # more could never be in fli
 CONSUME_RANGES_MAX: Final = 10_000  # ranges in one request: one request stays a few milliseconds of work
 CONSUME_BUFFERED_BYTES_MAX: Final = 4_194_304  # deliveries waiting for a slow stream
 PEEK_MESSAGES_MAX: Final = 100
+PEEK_BYTES_MAX: Final = 2_097_152  # with one message more, below the 4 MiB that gRPC clients take by default
+PRODUCE_RESULTS_WAITING_MAX: Final = 10_000  # of a client that reads none; then its requests wait
+CONSUME_DELIVERIES_A_TURN_MAX: Final = 200  # about 30 µs each; then the next in line
 
 # --- the log (ours)
 COALESCED_BATCH_BYTES_MAX: Final = 262_144  # small sends of one commit share a batch up to here
@@ -55,6 +59,7 @@ ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
 
 # --- slices: the most that one step does on the main thread before it yields (ours; each measured at 1 to 3 ms)
 SWEEP_ENTRIES_MAX: Final = 500
+RECEIVE_ROUNDS_MAX: Final = 20  # over expired messages that nobody has swept yet
 EXPIRY_RUNS_MAX: Final = 2_000
 
 assert PRODUCE_BATCH_BYTES_MAX >= MESSAGE_BYTES_MAX

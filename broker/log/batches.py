@@ -5,16 +5,13 @@ batch. New batches stay in the cache, so that consumers near the tail never touc
 """
 
 from collections import OrderedDict
-from typing import Final
 
 import msgpack
 
-from broker.log.packed import PACKED_MESSAGE_OVERHEAD_BYTES, PackedBatch
+from broker.log.ids import Ids
+from broker.log.packed import PackedBatch
 from broker.store import Store, Table
-from broker.store.keys import META_NEXT_BATCH_ID, u64, u64_value
-
-_FIRST_BATCH_ID: Final = 1
-_ENTRY_OVERHEAD_BYTES: Final = 200
+from broker.store.keys import u64
 
 
 class Batches:
@@ -27,22 +24,13 @@ class Batches:
         self.cached_bytes = 0
         self.cache_hits = 0
         self.cache_misses = 0
-        self._next_id = self._read_next_id()
+        self.ids = Ids(store)
 
     def reset(self) -> None:
-        """After a failed commit: ids may be given out again, so nothing cached may stay."""
+        """After a failed commit: what it would have stored is not there."""
         self._cache.clear()
         self.cached_bytes = 0
-        self._next_id = self._read_next_id()
-
-    def new_id(self) -> int:
-        batch_id = self._next_id
-        self._next_id += 1
-        self._store.touch(self)
-        return batch_id
-
-    def flush(self) -> None:
-        self._store.put(Table.META, META_NEXT_BATCH_ID, u64(self._next_id))
+        self.ids.reset()
 
     def write(self, batch_id: int, packed: bytes) -> None:
         """Puts the batch into the open write batch and the cache. Its one reference is its writer's."""
@@ -65,7 +53,7 @@ class Batches:
             self._store.delete(Table.BATCHES, key)
             dropped = self._cache.pop(batch_id, None)
             if dropped is not None:
-                self.cached_bytes -= _cost(dropped)
+                self.cached_bytes -= dropped.counted_bytes
 
     def cached(self, batch_id: int) -> PackedBatch | None:
         """The batch when it can be had without the disk."""
@@ -73,6 +61,7 @@ class Batches:
         if batch is not None:
             self._cache.move_to_end(batch_id)
             self.cache_hits += 1
+            self._count(batch)  # it may have been split since
             return batch
         packed = self._store.pending(Table.BATCHES, u64(batch_id))
         if packed is not None:
@@ -94,21 +83,17 @@ class Batches:
         """Caches a batch, the longest unused ones making room."""
         if batch_id not in self._cache:
             self._cache[batch_id] = batch
-            self.cached_bytes += _cost(batch)
+            self._count(batch)
             while self.cached_bytes > self._cache_bytes_max and len(self._cache) > 1:
                 _, dropped = self._cache.popitem(last=False)
-                self.cached_bytes -= _cost(dropped)
+                self.cached_bytes -= dropped.counted_bytes
         return batch
+
+    def _count(self, batch: PackedBatch) -> None:
+        nbytes = batch.memory_bytes()
+        self.cached_bytes += nbytes - batch.counted_bytes
+        batch.counted_bytes = nbytes
 
     def _references(self, batch_id: int) -> int:
         stored = self._store.get(Table.BATCH_REFS, u64(batch_id))
         return 1 if stored is None else int(msgpack.unpackb(stored))
-
-    def _read_next_id(self) -> int:
-        stored = self._store.get(Table.META, META_NEXT_BATCH_ID)
-        return _FIRST_BATCH_ID if stored is None else u64_value(stored)
-
-
-def _cost(batch: PackedBatch) -> int:
-    # A split batch holds every message twice; counting it so from the start keeps the bound without bookkeeping.
-    return 2 * len(batch.packed) + PACKED_MESSAGE_OVERHEAD_BYTES + _ENTRY_OVERHEAD_BYTES

@@ -12,7 +12,6 @@ from sortedcontainers import SortedDict
 
 from broker.limits import COALESCED_BATCH_BYTES_MAX, ENTRY_INDEX_MAX, ENTRY_READ_AHEAD
 from broker.log.batches import Batches
-from broker.log.packed import PackedBatch
 from broker.store import Store, Table
 from broker.store.keys import SEQUENCE_END, pair, pair_sequence
 
@@ -74,7 +73,7 @@ class Log:
             or entry.nbytes + len(packed) > COALESCED_BATCH_BYTES_MAX
         ):
             self._close_open()
-            entry = Entry(self.next_sequence, 0, self._batches.new_id(), 0, now_ms, sender_id, 0)
+            entry = Entry(self.next_sequence, 0, self._batches.ids.new(), 0, now_ms, sender_id, 0)
             self._open = self._index[entry.base] = entry
             self._store.touch(self)
         index = entry.count
@@ -111,6 +110,8 @@ class Log:
                 if entry is None or entry.base >= end:
                     return
                 first = entry.base
+            if entry is self._open:  # whoever asks will want its batch
+                self._close_open()
             stop = min(end, entry.end)
             yield entry, first, stop
             first = stop
@@ -125,11 +126,12 @@ class Log:
             return rows[0]
         return in_memory
 
-    def payload(self, entry: Entry) -> PackedBatch | None:
-        """The batch of an entry when it can be had without the disk."""
-        if entry is self._open:
-            self._close_open()
-        return self._batches.cached(entry.batch_id)
+    def first_entries(self, limit: int) -> list[Entry]:
+        """The oldest entries, in order, at most ``limit``."""
+        entries = self._load(pair(self.log_id, self.start), limit)
+        if self._open is not None and len(entries) < limit:
+            entries.append(self._open)
+        return entries
 
     def trim(self, entry: Entry) -> None:
         """Deletes an entry and gives up its batch."""
@@ -171,8 +173,12 @@ class Log:
         for key, record in rows:
             known = self._index.get(pair_sequence(key))
             entry = known if known is not None else Entry.decode(key, record)
-            self._index[entry.base] = entry
             entries.append(entry)
+        if len(self._index) + len(entries) > 2 * ENTRY_INDEX_MAX:
+            self._index.clear()
+            if self._open is not None:
+                self._index[self._open.base] = self._open
+        self._index.update((entry.base, entry) for entry in entries[-ENTRY_INDEX_MAX:])
         return entries
 
     def _bound_index(self) -> None:

@@ -1,7 +1,7 @@
-"""The node's clock: wall-clock milliseconds that never go backwards within a process.
+"""The node's clock: wall-clock milliseconds that never go backwards or stand still within a process.
 
-Stored deadlines are wall-clock times, so a step of the system's clock moves them; it is measured and logged, never
-followed backwards.
+Stored deadlines are wall-clock times. A step of the system's clock forward is followed; after one backward the clock
+goes on at its own pace until the next start. Steps are counted and logged.
 """
 
 import time
@@ -20,20 +20,21 @@ class Clock:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall_s, self._monotonic_s = wall_s, monotonic_s
-        self._last_ms = int(wall_s() * 1000)
         self._offset_s = wall_s() - monotonic_s()
+        self._watched_offset_s = self._offset_s
         self.steps = 0
         """How often the system's clock was set while the broker ran."""
 
     def now_ms(self) -> int:
-        self._last_ms = max(self._last_ms, int(self._wall_s() * 1000))
-        return self._last_ms
+        monotonic_s = self._monotonic_s()
+        self._offset_s = max(self._offset_s, self._wall_s() - monotonic_s)
+        return int((monotonic_s + self._offset_s) * 1000)
 
     def watch(self) -> None:
         """Notices a step of the system's clock since the last call."""
         offset_s = self._wall_s() - self._monotonic_s()
-        step_ms = round((offset_s - self._offset_s) * 1000)
-        self._offset_s = offset_s
+        step_ms = round((offset_s - self._watched_offset_s) * 1000)
+        self._watched_offset_s = offset_s
         if abs(step_ms) > STEP_MS:
             self.steps += 1
             structlog.get_logger("broker.clock").warning("the system clock was set", step_ms=step_ms)

@@ -21,6 +21,7 @@ from broker.store import EngineFull, Store
 _SLICE_SECONDS: Final = 0.002
 _DISK_CHECK_SECONDS: Final = 1.0
 _LAG_PROBE_SECONDS: Final = 0.25
+_FAILURE_SECONDS: Final = 1.0
 _IDLE_CHECK_SECONDS: Final = 60.0
 
 log = structlog.get_logger("broker.engine_room")
@@ -84,7 +85,8 @@ class Services:
             while self._queues.advance(self._clock.now_ms()):
                 if time.monotonic() - started > _SLICE_SECONDS:
                     break
-            await trio.lowlevel.checkpoint()
+            # What was due is written before more is done: the writer is never behind.
+            await self._committed()
 
     async def _warm_up(self) -> None:
         """Loads the queues that nobody has used yet, so that their timers run; again after a failed commit."""
@@ -107,13 +109,16 @@ class Services:
                 await self._committed()
 
     async def _committed(self) -> None:
-        commit = self._store.durable()
+        """Waits until what was done so far is on the disk; a while longer when that failed."""
+        commit = self._store.last_commit()
         if commit is None:
             await trio.sleep(_SLICE_SECONDS)
             return
         done = trio.Event()
         commit.add_done_callback(lambda _commit: done.set())
         await done.wait()
+        if commit.error is not None:
+            await trio.sleep(_FAILURE_SECONDS)
 
     async def _watch(self) -> None:
         """Refuses sends before the disk is full, with room kept for deletes, and takes them again afterwards."""

@@ -4,7 +4,8 @@ Counters live as plain integers where the work is done and are read at the scrap
 happen. Per-queue series are bounded: the busiest queues have their own, the others share ``queue="(other)"``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from heapq import nlargest
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -34,6 +35,10 @@ _QUEUE_COUNTERS: Final = (
     ("expired_messages", "Messages removed because their retention ended."),
     ("empty_receives", "Receives that returned nothing (AWS NumberOfEmptyReceives)."),
 )
+_EMPTY_ROW: Final = dict.fromkeys(
+    ("oldest_message_age", *(name for name, _ in _QUEUE_GAUGES), *(name for name, _ in _QUEUE_COUNTERS)), 0.0
+)
+_QUEUES_A_SLICE: Final = 100
 
 
 class Observations:
@@ -59,7 +64,10 @@ class Observations:
 
 
 class BrokerCollector(Collector):
-    """Reads the state of the planes at each scrape. ``file_bytes``: size of the data file."""
+    """Reads the state of the planes at each scrape: first ``prepare`` in slices, then ``collect`` what it found.
+
+    ``file_bytes``: size of the data file.
+    """
 
     def __init__(
         self,
@@ -73,6 +81,19 @@ class BrokerCollector(Collector):
     ) -> None:
         self._store, self._batches, self._queues = store, batches, queues
         self._now_ms, self._file_bytes, self._queues_max = now_ms, file_bytes, queues_max
+        self._rows: dict[QueueKey, dict[str, float]] = {}
+        self._parked = 0
+
+    def prepare(self) -> Iterator[None]:
+        """Reads the queues; the caller lets others run at each yield."""
+        rows: dict[QueueKey, dict[str, float]] = {}
+        parked = 0
+        for number, (key, queue) in enumerate(self._keyed(), start=1):
+            _add(rows.setdefault(key, _EMPTY_ROW.copy()), queue, self._now_ms())
+            parked += len(queue.takers)
+            if number % _QUEUES_A_SLICE == 0:
+                yield
+        self._rows, self._parked = rows, parked
 
     def collect(self) -> Iterator[Metric]:
         yield from self._broker()
@@ -81,7 +102,7 @@ class BrokerCollector(Collector):
     def _broker(self) -> Iterator[Metric]:
         store, batches = self._store, self._batches
         yield _gauge("heddle_queues", "Queues.", len(self._queues))
-        yield _gauge("heddle_waiters", "Receives and consumers parked at queues.", _parked(self._queues))
+        yield _gauge("heddle_waiters", "Receives and consumers parked at queues.", self._parked)
         yield _gauge("heddle_data_file_bytes", "Size of the data file, free pages included.", self._file_bytes())
         yield _gauge("heddle_commit_pending_bytes", "Bytes that wait for their commit.", store.bytes_pending)
         yield _gauge("heddle_accepting_sends", "1 while sends are taken, 0 past the watermark.", store.full is None)
@@ -94,9 +115,7 @@ class BrokerCollector(Collector):
         yield _counter("heddle_committed_bytes", "Bytes of records committed.", store.statistics.committed_bytes)
 
     def _per_queue(self) -> Iterator[Metric]:
-        shown = self._shown()
-        now_ms = self._now_ms()
-        rows = {key: _row(members, now_ms) for key, members in shown.items()}
+        rows = self._rows
         for name, documentation in _QUEUE_GAUGES:
             gauge = GaugeMetricFamily(f"heddle_queue_{name}_messages", documentation, labels=_LABELS)
             _fill(gauge, rows, name)
@@ -113,31 +132,32 @@ class BrokerCollector(Collector):
             _fill(counter, rows, name)
             yield counter
 
-    def _shown(self) -> dict[QueueKey, list[Queue]]:
-        """The queues behind each series: one each for the busiest, all others together."""
+    def _keyed(self) -> Iterator[tuple[QueueKey, Queue]]:
+        """Each queue with the series that it counts for: its own for the busiest, one for all others together."""
         queues = list(self._queues)
+        own = set(queues)
         if len(queues) > self._queues_max:
-            queues.sort(key=lambda queue: queue.activity.sent_messages + queue.activity.received_messages, reverse=True)
-        shown = {(queue.account, queue.region, queue.name): [queue] for queue in queues[: self._queues_max]}
-        if others := queues[self._queues_max :]:
-            shown["", "", OTHER_QUEUES] = others
-        return shown
+            own = set(nlargest(self._queues_max, queues, key=_busyness))
+        for queue in queues:
+            yield (queue.account, queue.region, queue.name) if queue in own else ("", "", OTHER_QUEUES), queue
 
 
-def _row(members: Iterable[Queue], now_ms: int) -> dict[str, float]:
-    row: dict[str, float] = dict.fromkeys((name for name, _ in _QUEUE_GAUGES + _QUEUE_COUNTERS), 0)
-    row["oldest_message_age"] = 0
-    for queue in members:
-        visible, in_flight, delayed = queue.counts(now_ms)
-        row["visible"] += visible
-        row["in_flight"] += in_flight
-        row["delayed"] += delayed
-        oldest_ms = queue.oldest_sent_ms()
-        if oldest_ms is not None:
-            row["oldest_message_age"] = max(row["oldest_message_age"], (now_ms - oldest_ms) / 1000)
-        for name, _ in _QUEUE_COUNTERS:
-            row[name] += getattr(queue.activity, name)
-    return row
+def _busyness(queue: Queue) -> int:
+    return queue.activity.sent_messages + queue.activity.received_messages
+
+
+def _add(row: dict[str, float], queue: Queue, now_ms: int) -> None:
+    for name, _ in _QUEUE_COUNTERS:
+        row[name] += getattr(queue.activity, name)
+    if not queue.loaded:  # just started: the engine room loads it soon, a scrape does not wait for the disk
+        return
+    visible, in_flight, delayed = queue.counts(now_ms)
+    row["visible"] += visible
+    row["in_flight"] += in_flight
+    row["delayed"] += delayed
+    oldest_ms = queue.oldest_sent_ms()
+    if oldest_ms is not None:
+        row["oldest_message_age"] = max(row["oldest_message_age"], (now_ms - oldest_ms) / 1000)
 
 
 def _fill(family: GaugeMetricFamily | CounterMetricFamily, rows: dict[QueueKey, dict[str, float]], name: str) -> None:
@@ -151,7 +171,3 @@ def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
 
 def _counter(name: str, documentation: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, documentation, value=float(value))
-
-
-def _parked(queues: Queues) -> int:
-    return sum(len(queue.takers) for queue in queues)

@@ -161,16 +161,15 @@ class Node:
             message_bytes_max=config.grpc_message_bytes_max,
             credentials=_credentials(config),
         )
-        self._registry.register(
-            BrokerCollector(
-                store=self.store,
-                batches=batches,
-                queues=self.queues,
-                now_ms=self.clock.now_ms,
-                file_bytes=engine.file_bytes,
-                queues_max=config.metrics_queues_max,
-            )
+        self._collector = BrokerCollector(
+            store=self.store,
+            batches=batches,
+            queues=self.queues,
+            now_ms=self.clock.now_ms,
+            file_bytes=engine.file_bytes,
+            queues_max=config.metrics_queues_max,
         )
+        self._registry.register(self._collector)
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             self._registry.register(collector)
 
@@ -181,6 +180,7 @@ class Node:
         with _opened(config) as engine:
             node = cls(config, engine, ending)
             try:
+                await node._last_commit()  # the new generation of ids is durable before any of them is given out
                 async with node._http_server():
                     engine_room = EngineRoom(node.services.run)
                     engine_room.start()
@@ -241,7 +241,7 @@ class Node:
         listener = _listen(self._config.http)
         self.http_port = listener.getsockname()[1]
         about = {"version": __version__, "durability": self._config.durability}
-        app = http_app(self._registry, not_ready=self._not_ready, about=about)
+        app = http_app(self._registry, prepare=self._collector.prepare, not_ready=self._not_ready, about=about)
         server = _HttpServer(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         )

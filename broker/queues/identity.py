@@ -15,16 +15,18 @@ from broker import limits
 from broker.errors import ReceiptHandleIsInvalid
 
 _VERSION_AND_VARIANT: Final = (0x8 << 76) | (0b10 << 62)  # UUID version 8: a layout of our own
-_HANDLE = struct.Struct(">QQQ")
+_HANDLE = struct.Struct(">QQQQ")
 _MAC_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptHandle:
-    """One receive of one message: the log it is in, its sequence number, and the delivery that handed it out."""
+    """One receive of one message: the log it is in, its sequence number, the batch that holds it, and the delivery that
+    handed it out. The batch tells the message from another that has the same sequence number after a crash."""
 
     log_id: int
     sequence: int
+    batch_id: int
     delivery_id: int
 
 
@@ -52,7 +54,7 @@ class Identity:
         return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
 
     def encode_handle(self, handle: ReceiptHandle) -> str:
-        body = _HANDLE.pack(handle.log_id, handle.sequence, handle.delivery_id)
+        body = _HANDLE.pack(handle.log_id, handle.sequence, handle.batch_id, handle.delivery_id)
         return urlsafe_b64encode(body + self._mac(body)).decode()
 
     def decode_handle(self, text: str) -> ReceiptHandle:

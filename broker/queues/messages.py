@@ -149,10 +149,19 @@ def trace_header(system_attributes: Attributes) -> str:
             raise InvalidParameterValue(
                 "Message (system) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'."
             )
-        if not is_aws_text(value.string_value.encode()):
-            raise InvalidParameterValue(f"Message (system) attribute 'AWSTraceHeader': {_CONTENTS_MESSAGE}")
+        check_trace_header(value.string_value)
         return value.string_value
     return ""
+
+
+def check_trace_header(value: str) -> None:
+    if len(value) > limits.TRACE_HEADER_CHARACTERS_MAX:
+        raise InvalidParameterValue(
+            "Message (system) attribute 'AWSTraceHeader' can have at most "
+            f"{limits.TRACE_HEADER_CHARACTERS_MAX} characters."
+        )
+    if not is_aws_text(value.encode()):
+        raise InvalidParameterValue(f"Message (system) attribute 'AWSTraceHeader': {_CONTENTS_MESSAGE}")
 
 
 def attributes_md5(attributes: Attributes) -> str:
@@ -238,9 +247,10 @@ def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
 
 
 def _cleared(packed: bytes, maximum_message_bytes: int) -> bool:
-    plain = not any(_contains(packed, tag) for tag in _OTHER_FIELDS_TAGS)
-    whole = not _contains(packed, _EMPTY_MESSAGE)
-    if plain and whole and len(packed) <= maximum_message_bytes:
+    # A zero byte is in an empty body, and in a tag or length that is longer than it need be: both hide from the scans.
+    whole = 0 not in packed
+    plain = whole and not any(_contains(packed, tag) for tag in _OTHER_FIELDS_TAGS)
+    if plain and len(packed) <= maximum_message_bytes:
         return True
     parts = list(MessageBatchView.FromString(packed).messages)
     if len(packed) > maximum_message_bytes and max(map(len, parts)) > maximum_message_bytes:
@@ -248,7 +258,7 @@ def _cleared(packed: bytes, maximum_message_bytes: int) -> bool:
     if not whole and (b"" in parts or _EMPTY_MESSAGE in parts):
         return False
     # Parsed as one message, concatenated messages merge: a field that any of them has, the merged one has.
-    return plain or [field.name for field, _ in Message.FromString(b"".join(parts)).ListFields()] == ["body"]
+    return [field.name for field, _ in Message.FromString(b"".join(parts)).ListFields()] == ["body"]
 
 
 def _contains(packed: bytes, tag: bytes) -> bool:
@@ -267,5 +277,5 @@ def _check_batch_message(message: Message, maximum_message_bytes: int) -> None:
         check_id("MessageGroupId", message.message_group_id)
     if message.message_deduplication_id:
         raise not_for_this_queue_type("MessageDeduplicationId", message.message_deduplication_id)
-    if message.aws_trace_header and not is_aws_text(message.aws_trace_header.encode()):
-        raise InvalidParameterValue(f"AWSTraceHeader: {_CONTENTS_MESSAGE}")
+    if message.aws_trace_header:
+        check_trace_header(message.aws_trace_header)

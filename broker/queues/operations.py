@@ -224,7 +224,7 @@ def received_messages(
         message_ids = identity.message_ids(part.entry.batch_id, part.first_index, len(part))
         for offset, message_id in enumerate(message_ids):
             message = payload.message(part.first_index + offset)
-            handle = ReceiptHandle(queue.log_id, part.lo + offset, part.delivery_id)
+            handle = ReceiptHandle(queue.log_id, part.lo + offset, part.entry.batch_id, part.delivery_id)
             received = pb.ReceivedMessage(
                 message_id=message_id,
                 receipt_handle=identity.encode_handle(handle),
@@ -263,7 +263,7 @@ def _system_attributes(part: Taken, message: Message) -> dict[str, str]:
 
 
 def delete_message(queue: Queue, receipt_handle: str, *, identity: Identity, now_ms: int) -> None:
-    queue.delete_received(_sequence(queue, receipt_handle, identity), now_ms)
+    queue.delete_received(_decoded(queue, receipt_handle, identity), now_ms)
 
 
 def delete_message_batch(
@@ -288,7 +288,7 @@ def change_visibility(
     identity: Identity,
     now_ms: int,
 ) -> None:
-    sequence = _sequence(queue, request.receipt_handle, identity)
+    handle = _decoded(queue, request.receipt_handle, identity)
     if not request.HasField("visibility_timeout"):
         raise MissingParameter.named("VisibilityTimeout")
     seconds = request.visibility_timeout
@@ -296,7 +296,7 @@ def change_visibility(
         raise InvalidParameterValue(
             f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200."
         )
-    queue.change_visibility(sequence, request.receipt_handle, seconds, now_ms)
+    queue.change_visibility(handle, request.receipt_handle, seconds, now_ms)
 
 
 def change_visibility_batch(
@@ -314,13 +314,13 @@ def change_visibility_batch(
     return response
 
 
-def _sequence(queue: Queue, receipt_handle: str, identity: Identity) -> int:
+def _decoded(queue: Queue, receipt_handle: str, identity: Identity) -> ReceiptHandle:
     if not receipt_handle:
         raise MissingParameter.named("ReceiptHandle")
     handle = identity.decode_handle(receipt_handle)
     if handle.log_id != queue.log_id:
         raise invalid_handle(receipt_handle)
-    return handle.sequence
+    return handle
 
 
 # --- batches
@@ -378,12 +378,17 @@ def _failed(entry_id: str, error: BrokerError) -> pb.BatchResultErrorEntry:
 
 
 def peek(queue: Queue, from_sequence: int, count: int) -> list[tuple[Taken, State]]:
-    """Up to ``count`` messages from a sequence number on, and their states. Changes nothing."""
+    """Up to ``count`` messages from a sequence number on, but no more than fit a response, and their states. Changes
+    nothing."""
     seen: list[tuple[Taken, State]] = []
+    room = limits.PEEK_BYTES_MAX
     for run in queue.state.runs.starting_at(from_sequence):
         lo = max(run.lo, from_sequence)
         for entry, start, end in queue.state.log.slices(lo, min(run.hi, lo + count)):
             part = Taken(entry, start, end, run.receive_count, run.first_received_ms, run.delivery_id, run.until_ms)
+            room -= part.nbytes
+            if seen and room < 0:
+                return seen
             seen.append((part, run.state))
             count -= len(part)
         if count <= 0:

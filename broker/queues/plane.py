@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 import msgpack
@@ -37,6 +37,7 @@ _TOMBSTONE: Final = "queue.deleted"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _FIFO_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo", re.ASCII)
 _SCAN_RECORDS: Final = 10_000
+_STALE_MAX: Final = 1_000  # items of the timer heap that need not count, beyond one for each queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,24 +285,19 @@ class Queues:
     # --- at rest
 
     def _load(self) -> None:
-        start, stop = resource_prefix(_TOMBSTONE)
-        tombstones = self._store.engine.scan(Table.RESOURCES, start, stop, limit=_SCAN_RECORDS)
-        self._tombstones = deque(sorted((msgpack.unpackb(deleted_ms), key) for key, deleted_ms in tombstones))
-        start, stop = resource_prefix(_KIND)
+        self._tombstones = deque(sorted((msgpack.unpackb(record), key) for key, record in self._resources(_TOMBSTONE)))
+        for key, record in self._resources(_KIND):
+            _, account, region, name = key.decode().split("\0")
+            fields = msgpack.unpackb(record)
+            fields["attributes"] = QueueAttributes(fields["attributes"])
+            self._queues[account, region, name] = Queue(
+                self._store, self._batches, on_due=self._on_due, account=account, region=region, name=name, **fields
+            )
+
+    def _resources(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        start, stop = resource_prefix(kind)
         while rows := self._store.engine.scan(Table.RESOURCES, start, stop, limit=_SCAN_RECORDS):
-            for key, record in rows:
-                _, account, region, name = key.decode().split("\0")
-                fields = msgpack.unpackb(record)
-                fields["attributes"] = QueueAttributes(fields["attributes"])
-                self._queues[account, region, name] = Queue(
-                    self._store,
-                    self._batches,
-                    on_due=self._on_due,
-                    account=account,
-                    region=region,
-                    name=name,
-                    **fields,
-                )
+            yield from rows
             start = rows[-1][0] + b"\0"
 
     def _save(self, queue: Queue) -> None:
@@ -336,6 +332,9 @@ class Queues:
                 self._store.delete(Table.RESOURCES, key)
 
     def _on_due(self, queue: Queue, due_ms: int) -> None:
+        if len(self._due) > 2 * len(self._queues) + _STALE_MAX:
+            self._due = [item for item in self._due if not item[2].deleted and item[2].announced_due_ms == item[0]]
+            heapify(self._due)
         self._due_pushes += 1
         heappush(self._due, (due_ms, self._due_pushes, queue))
         self.on_due(due_ms)

@@ -15,6 +15,7 @@ from broker import limits
 from broker.errors import InvalidParameterValue, OverLimit, QueueDoesNotExist
 from broker.log import Batches, Entry
 from broker.queues.attributes import QueueAttributes
+from broker.queues.identity import ReceiptHandle
 from broker.queues.runs import NEVER_MS, Received, Run, State
 from broker.queues.state import QueueState
 from broker.store import Store
@@ -46,6 +47,11 @@ class Taken:
     def first_index(self) -> int:
         """Index in the entry's batch of message ``lo``."""
         return self.entry.first_index + self.lo - self.entry.base
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes these messages take: their share of the entry."""
+        return self.entry.nbytes * len(self) // self.entry.count
 
     def __len__(self) -> int:
         return self.hi - self.lo
@@ -105,6 +111,8 @@ class Queue:
         self.announced_due_ms = NEVER_MS
         """The time of the earliest call of ``on_due`` that stands."""
         self._state: QueueState | None = None
+        self._sequence_floor = 0  # sequence numbers below it were given out, perhaps by a commit that failed
+        self._flushing = False
         self._retention_due_ms = NEVER_MS
         self._now_ms = 0
 
@@ -117,12 +125,14 @@ class Queue:
         if self._state is None:
             if self.deleted:
                 raise QueueDoesNotExist
-            self._state = QueueState(self._store, self._batches, self.log_id)
+            self._state = QueueState(self._store, self._batches, self.log_id, sequence_floor=self._sequence_floor)
             self._look_at_retention()
         return self._state
 
     def forget_state(self) -> None:
         """After a failed commit: what is in memory may be ahead of the disk."""
+        if self._state is not None:
+            self._sequence_floor = self._state.log.next_sequence
         self._state = None
         self.announced_due_ms = NEVER_MS
 
@@ -146,12 +156,18 @@ class Queue:
 
     def receive(self, count: int, *, visibility_ms: int | None, now_ms: int) -> list[Taken]:
         """Puts up to ``count`` visible messages in flight, oldest first; none when the in-flight limit is reached."""
-        state = self._changing(now_ms)
+        self.advance(now_ms)
+        state = self.state
+        if not state.runs.visible or self.at_in_flight_limit():
+            return []
+        self._touch()
         timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
         count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
         taken: list[Taken] = []
-        while count > 0 and state.runs.visible:
-            delivery_id = state.new_delivery_id()
+        for _ in range(limits.RECEIVE_ROUNDS_MAX):  # more than one only where expired messages are in the way
+            if count <= 0 or not state.runs.visible:
+                break
+            delivery_id = self._batches.ids.new()
             until_ms = now_ms + timeout_ms
             received = state.runs.receive(count, now_ms, until_ms, delivery_id)
             fresh = list(self._unexpired(state, received, delivery_id, until_ms))
@@ -229,19 +245,27 @@ class Queue:
                 self.activity.deleted_messages += state.runs.delete(start, end)
                 state.trim(start, end)
 
-    def delete_received(self, sequence: int, now_ms: int) -> None:
-        """Deletes the message of a valid receipt handle; one that is gone already counts as deleted."""
-        if not self.delete(sequence, sequence + 1, now_ms):
+    def delete_received(self, handle: ReceiptHandle, now_ms: int) -> None:
+        """Deletes the message of a receipt handle; one that is gone already counts as deleted."""
+        if self._named_by(handle) is None or not self.delete(handle.sequence, handle.sequence + 1, now_ms):
             self.activity.deleted_messages += 1
 
-    def change_visibility(self, sequence: int, handle: str, timeout_seconds: int, now_ms: int) -> None:
-        """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
-        12 hours after its receive."""
-        state = self._changing(now_ms)
-        run = state.runs.find(sequence)
+    def _named_by(self, handle: ReceiptHandle) -> Run | None:
+        """The run of the message that a handle was made for; None when it is gone."""
+        run = self.state.runs.find(handle.sequence)
         if run is None or not run.receive_count:
+            return None
+        entry = self.state.log.entry_at(handle.sequence)
+        return run if entry is not None and entry.batch_id == handle.batch_id else None
+
+    def change_visibility(self, handle: ReceiptHandle, text: str, timeout_seconds: int, now_ms: int) -> None:
+        """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
+        12 hours after its receive. ``text``: the handle as the caller wrote it."""
+        state = self._changing(now_ms)
+        run = self._named_by(handle)
+        if run is None:
             raise InvalidParameterValue(
-                f"Value {handle} for parameter ReceiptHandle is invalid. "
+                f"Value {text} for parameter ReceiptHandle is invalid. "
                 "Reason: Message does not exist or is not available for visibility timeout change."
             )
         if _beyond_total(run, timeout_seconds, now_ms):
@@ -249,7 +273,7 @@ class Queue:
                 f"Value {timeout_seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout "
                 f"for the message is beyond the limit [{limits.VISIBILITY_TIMEOUT_SECONDS_MAX} seconds]"
             )
-        self._set_timeout(state, sequence, sequence + 1, timeout_seconds * 1000)
+        self._set_timeout(state, handle.sequence, handle.sequence + 1, timeout_seconds * 1000)
 
     def extend(self, lo: int, hi: int, timeout_ms: int, now_ms: int, *, delivery_id: int) -> int:
         """The same for what one delivery still has in flight of a range, as far as the 12 hours allow. Returns how
@@ -288,13 +312,18 @@ class Queue:
         self._now_ms = max(self._now_ms, now_ms)
         if state.runs.next_due_ms() <= now_ms:
             state.runs.advance(now_ms, limits.EXPIRY_RUNS_MAX)
-            self._store.touch(self)
+            self._touch()
         if self._retention_due_ms <= now_ms:
             self._expire(state, now_ms)
 
     def next_due_ms(self) -> int:
         """When ``advance`` has something to do; ``NEVER_MS`` when time brings nothing."""
         return min(self.state.runs.next_due_ms(), self._retention_due_ms)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the state is in memory."""
+        return self._state is not None
 
     def counts(self, now_ms: int) -> tuple[int, int, int]:
         """Messages visible, in flight and delayed; exact as of ``now_ms``."""
@@ -316,17 +345,16 @@ class Queue:
         self._look_at_retention()
 
     def _expire(self, state: QueueState, now_ms: int) -> None:
-        for _ in range(limits.SWEEP_ENTRIES_MAX):
-            head = state.head()
-            if head is None or head.appended_at_ms + self.attributes.retention_ms > now_ms:
+        for entry in state.log.first_entries(limits.SWEEP_ENTRIES_MAX):
+            if entry.appended_at_ms + self.attributes.retention_ms > now_ms:
                 break
-            self.activity.expired_messages += state.runs.delete(head.base, head.end)
-            state.log.trim(head)
-            self._store.touch(self)
+            self.activity.expired_messages += state.runs.delete(entry.base, entry.end)
+            state.log.trim(entry)
+            self._touch()
         self._look_at_retention()
 
     def _look_at_retention(self) -> None:
-        head = self.state.head()
+        head = self.state.log.first_entry()
         self._retention_due_ms = NEVER_MS if head is None else head.appended_at_ms + self.attributes.retention_ms
 
     # --- clearing
@@ -341,7 +369,9 @@ class Queue:
     def end(self) -> None:
         """The queue was deleted: everyone parked is told."""
         self.deleted = True
-        self._state = None
+        if self._state is not None:
+            self._state.log.forget()
+            self._state = None
         takers, self.takers = self.takers, deque()
         for taker in takers:
             taker.queue_deleted()
@@ -352,9 +382,15 @@ class Queue:
         """Serves those in line from what this commit brings, then writes the changed records."""
         if self.deleted or self._state is None:
             return
-        self._serve(self._state)
+        self._flushing = True  # what serving changes is written right here
+        try:
+            progress = self._serve(self._state)
+        finally:
+            self._flushing = False
         self._state.write()
         self.announce_due()
+        if progress and self.takers and self._state.runs.visible:
+            self._store.touch(self)  # who is still in line is served with the next commit
 
     def announce_due(self) -> None:
         """Tells when this queue next has something to do, if that is earlier than what was told before."""
@@ -363,20 +399,27 @@ class Queue:
             self.announced_due_ms = due_ms
             self._on_due(self, due_ms)
 
-    def _serve(self, state: QueueState) -> None:
-        # Each taker has one turn a commit; those that stay are at the end of the line for the next.
+    def _serve(self, state: QueueState) -> bool:
+        """One turn for each taker; those that stay are at the end of the line for the next commit. True when any took
+        something."""
+        received_before = self.activity.received_messages
         for _ in range(len(self.takers)):
-            if not state.runs.visible:
+            if not state.runs.visible or self.at_in_flight_limit():
                 break
             taker = self.takers.popleft()
             if taker.serve(self, self._now_ms):
                 self.takers.append(taker)
+        return self.activity.received_messages > received_before
 
     def _changing(self, now_ms: int) -> QueueState:
         """The state as of now, about to be changed."""
         self.advance(now_ms)
-        self._store.touch(self)
+        self._touch()
         return self.state
+
+    def _touch(self) -> None:
+        if not self._flushing:
+            self._store.touch(self)
 
 
 def _beyond_total(run: Run, timeout_seconds: int, now_ms: int) -> bool:

@@ -16,7 +16,7 @@ their lengths by state.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from sortedcontainers import SortedDict
@@ -67,6 +67,7 @@ class Received:
 
 
 NEVER_MS: Final = 2**63 - 1
+_STALE_MAX: Final = 1_000  # items of the heaps that need not count, beyond one for each run
 
 
 class RunMap:
@@ -113,6 +114,8 @@ class RunMap:
 
     def overlapping(self, lo: int, hi: int) -> list[Run]:
         """The runs that share a message with [lo, hi), in order."""
+        if lo >= hi:
+            return []
         holder = self.find(lo)
         found = [holder] if holder is not None else []
         found.extend(self._runs[key] for key in self._runs.irange(lo, hi, inclusive=(holder is None, False)))
@@ -252,6 +255,7 @@ class RunMap:
 
     def _cut(self, run: Run, lo: int, hi: int) -> None:
         """Takes [lo, hi) out of a run, which may leave a part before and a part after."""
+        assert run.lo <= lo < hi <= run.hi, (run, lo, hi)
         self.counts[run.state] -= hi - lo
         self.changed.add(run.lo)
         if hi < run.hi:
@@ -297,3 +301,12 @@ class RunMap:
             heappush(self._visible, run.lo)
         else:
             heappush(self._due, (run.until_ms, run.lo))
+        if len(self._visible) + len(self._due) > 2 * len(self._runs) + _STALE_MAX:
+            self._rebuild_heaps()
+
+    def _rebuild_heaps(self) -> None:
+        """Leaves out what no longer counts: a message that is extended again and again leaves an item each time."""
+        runs = self._runs.values()
+        self._visible = [run.lo for run in runs if run.state == State.VISIBLE]  # in order, hence a heap
+        self._due = [(run.until_ms, run.lo) for run in runs if run.state != State.VISIBLE]
+        heapify(self._due)

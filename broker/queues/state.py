@@ -6,7 +6,7 @@ Loaded at first use, from two range scans; written once a commit, and only what 
 
 import msgpack
 
-from broker.log import Batches, Entry, Log, garbage_end
+from broker.log import Batches, Log, garbage_end
 from broker.queues.runs import Run, RunMap, State
 from broker.store import Store, Table
 from broker.store.keys import SEQUENCE_END, pair, pair_sequence, u64
@@ -17,25 +17,20 @@ _SCAN_RECORDS = 10_000
 class QueueState:
     """``runs`` and ``log`` in memory. After changing either, call ``changed``."""
 
-    __slots__ = ("_counters", "_store", "batches", "log", "next_delivery_id", "runs")
+    __slots__ = ("_counters", "_store", "log", "runs")
 
-    def __init__(self, store: Store, batches: Batches, log_id: int) -> None:
+    def __init__(self, store: Store, batches: Batches, log_id: int, *, sequence_floor: int) -> None:
         self._store = store
-        self.batches = batches
         stored = store.get(Table.COUNTERS, u64(log_id))
-        # Sequence numbers and delivery ids start at 1: 0 stands for none.
-        counters: list[int] = [1, 1, 0, 0, 0] if stored is None else msgpack.unpackb(stored)
-        next_sequence, self.next_delivery_id, *counts = counters
+        # Sequence numbers start at 1: 0 stands for none.
+        counters: list[int] = [1, 0, 0, 0] if stored is None else msgpack.unpackb(stored)
+        next_sequence, *counts = counters
+        next_sequence = max(next_sequence, sequence_floor)
         self._counters = stored
         self.runs = RunMap(_load_runs(store, log_id))
         if self.runs.counts != counts:
             raise AssertionError(f"log {log_id}: counters {counts} are not those of its runs, {self.runs.counts}")
         self.log = Log(store, batches, log_id, start=garbage_end(store, log_id), next_sequence=next_sequence)
-
-    def new_delivery_id(self) -> int:
-        delivery_id = self.next_delivery_id
-        self.next_delivery_id += 1
-        return delivery_id
 
     def write(self) -> None:
         """Puts the changed records into the open write batch."""
@@ -47,7 +42,7 @@ class QueueState:
             else:
                 self._store.put(Table.RUNS, pair(log_id, lo), _encode_run(run))
         runs.changed.clear()
-        counters = msgpack.packb((self.log.next_sequence, self.next_delivery_id, *runs.counts))
+        counters = msgpack.packb((self.log.next_sequence, *runs.counts))
         if counters != self._counters:
             self._counters = counters
             self._store.put(Table.COUNTERS, u64(log_id), counters)
@@ -60,10 +55,6 @@ class QueueState:
         for entry, _, _ in list(self.log.slices(lo, hi)):
             if gap_lo <= entry.base and entry.end <= gap_hi:
                 self.log.trim(entry)
-
-    def head(self) -> Entry | None:
-        """The oldest entry."""
-        return self.log.first_entry()
 
 
 def _encode_run(run: Run) -> bytes:

@@ -26,7 +26,7 @@ SCHEMA_VERSION: Final = 1
 META_SCHEMA: Final = b"schema"
 META_STORE_ID: Final = b"store_id"
 META_POSITION: Final = b"position"
-META_NEXT_BATCH_ID: Final = b"next_batch_id"
+META_GENERATION: Final = b"generation"
 META_NEXT_LOG_ID: Final = b"next_log_id"
 
 SEQUENCE_END: Final = 2**64 - 1

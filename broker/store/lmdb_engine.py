@@ -9,6 +9,7 @@ of the live data; ``writemap`` was no faster there, and turns a full disk into S
 """
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from broker.store.write_batch import WriteBatch
 DATA_FILE: Final = "data.mdb"
 MAP_BYTES_INITIAL: Final = 1 << 30
 UNLIMITED_BYTES: Final = 1 << 62
+_DISK_FULL_BYTES: Final = 1 << 22
 _DATABASES_MAX: Final = 64
 _BYTES_AHEAD: Final = 1 << 28  # room wanted in the map at open, so that growth is rare
 
@@ -34,6 +36,7 @@ class LmdbEngine:
     """``map_bytes_max``: the largest size of the store, 0 for as large as the disk allows."""
 
     def __init__(self, directory: Path, *, map_bytes_max: int = 0, map_bytes_initial: int = MAP_BYTES_INITIAL) -> None:
+        self._directory = directory
         self._map_bytes_max = map_bytes_max
         self._gate = _GrowthGate()
         self.growths = 0
@@ -54,10 +57,8 @@ class LmdbEngine:
                 return
             except lmdb.MapFullError:
                 self._grow()
-            except lmdb.Error as error:
-                raise _engine_error(error) from error
-            except OSError as error:
-                raise _engine_error(error) from error
+            except (lmdb.Error, OSError) as error:
+                raise self._engine_error(error) from error
 
     def _apply_once(self, batch: WriteBatch) -> None:
         with self._gate.reading(), self._env.begin(write=True) as txn:
@@ -98,8 +99,9 @@ class LmdbEngine:
 
     def file_bytes(self) -> int:
         """Size of the data file: live data and pages that are free for reuse."""
-        info = self._env.info()
-        return int((info["last_pgno"] + 1) * self._env.stat()["psize"])
+        with self._gate.reading():
+            info = self._env.info()
+            return int((info["last_pgno"] + 1) * self._env.stat()["psize"])
 
     def live_bytes(self) -> int:
         """Size of the pages in use."""
@@ -120,6 +122,17 @@ class LmdbEngine:
 
     def close(self) -> None:
         self._env.close()
+
+    def _engine_error(self, error: Exception) -> EngineError:
+        code = error.code if isinstance(error, lmdb.Error) else (getattr(error, "errno", None) or 0)
+        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or (code == errno.EIO and self._disk_is_full()):
+            return EngineFull(f"the disk is full: {error}")
+        return EngineError(f"the commit failed: {error}", fatal=True)
+
+    def _disk_is_full(self) -> bool:
+        # LMDB tells a write that was cut short, as the last one before ENOSPC may be, by EIO.
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * disk.f_frsize < _DISK_FULL_BYTES
 
     def _grow(self) -> None:
         limit = self._map_bytes_max
@@ -219,13 +232,6 @@ def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
         raise DataFileForeign(
             f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. Restore a backup. ({error})"
         ) from error
-
-
-def _engine_error(error: Exception) -> EngineError:
-    code = error.code if isinstance(error, lmdb.Error) else (getattr(error, "errno", None) or 0)
-    if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return EngineFull(f"the disk is full: {error}")
-    return EngineError(f"the commit failed: {error}", fatal=True)
 
 
 def _ascending(cursor: "lmdb.Cursor[bytes]", start: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -190,6 +190,10 @@ class Store:
     def durable(self) -> Commit | None:
         """The commit after which everything seen and changed until now is on disk; None when there is nothing to wait
         for: it is there already, or durability is relaxed."""
+        if self.fatal is not None:
+            refused = Commit()
+            refused.settle(_refusal(self.fatal))
+            return refused
         if self._call_relaxed is not None:
             return None
         return self.last_commit()
@@ -217,29 +221,45 @@ class Store:
         self._seal_scheduled = False
         if self._in_flight is not None or self._committer is None or not self._has_changes():
             return
-        self._sealing = True
-        try:
-            # Flushing may touch others (a queue its log), so until nothing is dirty.
-            while self._dirty:
-                dirty, self._dirty = self._dirty, {}
-                for flushable in dirty:
-                    flushable.flush()
-        finally:
-            self._sealing = False
         if self._call_relaxed is None:
             self.submit()
-        elif not self._submit_scheduled:
+            return
+        self._flush_dirty()  # those who wait are served now, the disk later
+        if self._dirty:
+            self._schedule_seal()
+        if not self._submit_scheduled:
             self._submit_scheduled = True
             self._call_relaxed(self.submit)
+
+    def _flush_dirty(self) -> None:
+        """Completes the records of the open batch. What is touched meanwhile is of the next one."""
+        dirty, self._dirty = self._dirty, {}
+        self._sealing = True
+        try:
+            for flushable in dirty:
+                flushable.flush()
+        except Exception as failure:
+            # Half of a change may be in the batch: nothing of it may be committed, nobody may think that it was.
+            self.fatal = EngineError(f"a record could not be written: {failure!r}", fatal=True)
+            self._drop_open(self.fatal)
+            raise
+        finally:
+            self._sealing = False
 
     def submit(self) -> None:
         """Hands the open batch to the committer."""
         self._submit_scheduled = False
         if self._in_flight is not None or self._committer is None:
             return
+        if self.fatal is not None:  # nothing that is written now could be trusted
+            self._drop_open(self.fatal)
+            return
+        self._flush_dirty()
         if not self._open:  # what was touched had nothing to write: whoever waits need not
             commit, self._open_commit = self._open_commit, Commit()
             commit.settle(None)
+            if self._dirty:
+                self._schedule_seal()
             return
         self._in_flight, self._open = self._open, WriteBatch()
         self._in_flight_commit, self._open_commit = self._open_commit, Commit()
@@ -252,7 +272,7 @@ class Store:
 
     def last_commit(self) -> Commit | None:
         """The commit that all changes made so far end with; None when all are on disk."""
-        return self._open_commit if self._has_changes() else self._in_flight_commit
+        return self._open_commit if self._sealing or self._has_changes() else self._in_flight_commit
 
     def committed(self, error: EngineError | None) -> None:
         """The committer's report on the batch in flight."""
@@ -263,11 +283,15 @@ class Store:
         if error is None:
             self.statistics.commits += 1
             self.statistics.committed_bytes += batch.nbytes
-            # Sealing first lets the disk work while the answers of this commit go out.
-            self.seal()
-            commit.settle(None)
+            try:
+                self.seal()  # first, so that the disk works while the answers of this commit go out
+            finally:
+                commit.settle(None)
         else:
             self._drop(commit, error)
+        self._let_in()
+
+    def _let_in(self) -> None:
         waiting, self._admission = self._admission, deque()
         for callback in waiting:
             callback()
@@ -278,16 +302,21 @@ class Store:
             self.full = error
         elif error.fatal:
             self.fatal = error
+        self._drop_open(error, commit)
+
+    def _drop_open(self, error: EngineError, *failed: Commit) -> None:
+        """Forgets the open batch, and tells those who waited for it and for the ``failed`` commits."""
         self._open, self._dirty, self.appended_bytes = WriteBatch(), {}, 0
         open_commit, self._open_commit = self._open_commit, Commit()
-        for reset in self._on_reset:
-            reset()
-        refusal = StorageUnavailable(f"The request was not made durable and nothing of it was kept: {error}")
-        commit.settle(refusal)
-        open_commit.settle(refusal)
         if self.fatal is not None:
             for fatal in self._on_fatal:
                 fatal(self.fatal)
+        else:
+            for reset in self._on_reset:
+                reset()
+        for commit in (*failed, open_commit):
+            commit.settle(_refusal(error))
+        self._let_in()
 
     def close(self) -> None:
         """Ends the committer and closes the engine. What is not committed is lost: await ``durable()`` first."""
@@ -302,6 +331,10 @@ class Store:
         if not self._seal_scheduled and self._in_flight is None and not self._sealing:
             self._seal_scheduled = True
             self._call_soon(self.seal)
+
+
+def _refusal(error: EngineError) -> StorageUnavailable:
+    return StorageUnavailable(f"The request was not made durable and nothing of it was kept: {error}")
 
 
 class Position:
@@ -374,11 +407,12 @@ class ThreadCommitter:
         self._thread.join()
 
     def _run(self) -> None:
-        position = Position(self._engine)
+        position: Position | None = None
         while (batch := self._inbox.get()) is not None:
             started = self._clock()
             error: EngineError | None = None
             try:
+                position = position or Position(self._engine)
                 position.advance(batch)
                 self._engine.apply(batch)
             except EngineError as failure:
@@ -389,4 +423,4 @@ class ThreadCommitter:
             # The callers are on their way to their answers; the rest can follow.
             self._observe(self._clock() - started, sum(map(len, batch.tables.values())))
             if error is not None:
-                position = Position(self._engine)
+                position = None  # read again: the failed batch is not part of it

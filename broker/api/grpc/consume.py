@@ -29,6 +29,8 @@ from broker.queues import Queue, Scope, Taken
 from broker.store import Commit
 
 _FRAME_BYTES: Final = 1 << 20  # deliveries in one response; one batch may be larger
+_PATIENCE_SECONDS: Final = 0.005
+_CONFIRMATIONS_WAITING_MAX: Final = 10_000  # of a client that reads none; then its requests wait
 _READ_AHEAD: Final = 16  # deliveries whose batches are read from the disk together
 
 
@@ -60,7 +62,10 @@ class Consume:
         self._outbox_bytes = 0
         self._unsent: list[Taken] = []  # taken for the client and never sent: these always go back
         self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
         self._in_line = False
+        self._patient = True  # a slice may wait for the credit for its whole batch
+        self._patience: asyncio.TimerHandle | None = None
         self._ended: BrokerError | None = None
         self._stopped = False
 
@@ -105,6 +110,9 @@ class Consume:
             self._settle(request)
             if request.stop:
                 return
+            while len(self._outbox) > _CONFIRMATIONS_WAITING_MAX:
+                self._drained.clear()
+                await self._drained.wait()
 
     def _open(self, request: pb.ConsumeRequest) -> None:
         self._queue = self._desk.queues.find(self._scope, request.queue_url)
@@ -137,6 +145,7 @@ class Consume:
         if request.request_id:
             self._send(_Confirmation(request.request_id), self._desk.store.durable())
         if request.credit:
+            self._patient = True
             self._credit = min(self._credit + request.credit, limits.CONSUME_CREDIT_MAX)
             self._window = max(self._window, self._credit)
         self._stand_in_line()
@@ -145,11 +154,13 @@ class Consume:
 
     def serve(self, queue: Queue, now_ms: int) -> bool:
         """Takes whole entries as far as credit and the outbox allow."""
+        turns = 0
         while not self._stopped and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX:
             ready = queue.head_of_line()
             wanted = self._wanted(ready)
-            if not wanted:
+            if not wanted or turns == limits.CONSUME_DELIVERIES_A_TURN_MAX:
                 break
+            turns += 1
             taken = queue.receive(wanted, visibility_ms=self._visibility_ms, now_ms=now_ms)
             if not taken:  # the in-flight limit: served again when somebody acknowledges
                 self._in_line = True
@@ -157,11 +168,15 @@ class Consume:
             commit = self._desk.store.durable()
             for part in taken:
                 self._credit -= len(part)
-                self._outbox_bytes += _bytes(part)
+                self._outbox_bytes += part.nbytes
                 self._held.add(part.lo, part.hi, part.delivery_id)
                 self._send(part, commit)
-        # In line only while it would take something: a full outbox or no credit comes back by itself.
-        self._in_line = self._wants_more() and queue.head_of_line() == 0
+            if self._visibility_ms == 0:  # they are visible still
+                break
+        # In line only while it would take something: a full outbox or no credit comes back by itself, and so does one
+        # that waits for more credit.
+        ready = queue.head_of_line()
+        self._in_line = self._wants_more() and (ready == 0 or self._wanted(ready) > 0)
         return self._in_line
 
     def queue_deleted(self) -> None:
@@ -172,9 +187,16 @@ class Consume:
     def _wanted(self, ready: int) -> int:
         if ready <= self._credit:
             return ready
-        if self._held and self._credit < self._window // 2:
+        if self._patient and self._held and 0 < self._credit < self._window // 2:
+            if self._patience is None:
+                self._patience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._lose_patience)
             return 0
         return self._credit
+
+    def _lose_patience(self) -> None:
+        """No credit came: what there is of it is used, at the cost of a cut batch."""
+        self._patience, self._patient = None, False
+        self._stand_in_line()
 
     def _wants_more(self) -> bool:
         return self._credit > 0 and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX and not self._stopped
@@ -202,13 +224,15 @@ class Consume:
             payloads = await self._desk.payloads(ahead)
             if commit is not None:
                 await settled(commit)
-            frame = self._frame(payloads)
+            frame = self._frame(payloads, {part.entry.batch_id for part in ahead})
             if frame:
                 await self._context.write(frame.serialize())
+            self._drained.set()
             self._stand_in_line()
 
-    def _frame(self, payloads: dict[int, PackedBatch]) -> Frame:
-        """The next response: what is durable and read, up to the size of a frame."""
+    def _frame(self, payloads: dict[int, PackedBatch], asked: set[int]) -> Frame:
+        """The next response: what is durable and read, up to the size of a frame. ``asked``: the ids of the batches
+        that were looked for; one that is not among ``payloads`` is gone."""
         frame, confirmed = Frame(), 0
         while self._outbox and frame.nbytes < _FRAME_BYTES:
             item = self._outbox[0]
@@ -221,11 +245,11 @@ class Consume:
                 payload = payloads.get(part.entry.batch_id)
                 if payload is not None:
                     frame.add(self._delivery(part), payload.slice(part.first_index, part.first_index + len(part)))
-                elif frame or confirmed:
-                    break  # not read yet: first of the next frame
+                elif part.entry.batch_id not in asked:
+                    break  # not read yet: of the next frame
                 else:
                     self._forget(part)
-                self._outbox_bytes -= _bytes(part)
+                self._outbox_bytes -= part.nbytes
             self._outbox.popleft()
         if confirmed:
             frame.confirm(confirmed)
@@ -261,6 +285,8 @@ class Consume:
     def _leave(self) -> None:
         """Out of the line; what was not acknowledged becomes visible at once, unless the client asked otherwise."""
         self._stop()
+        if self._patience is not None:
+            self._patience.cancel()
         queue = self._queue
         if queue is None or queue.deleted:
             return
@@ -274,11 +300,6 @@ class Consume:
             queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id)
 
 
-def _bytes(part: Taken) -> int:
-    """About how many bytes a slice takes: its share of the entry."""
-    return part.entry.nbytes * len(part) // part.entry.count
-
-
 def _check_request(request: pb.ConsumeRequest) -> None:
     """All or nothing: raises InvalidParameterValue before anything of the request is applied."""
     ranges = len(request.acks) + len(request.nacks) + len(request.extensions)
@@ -290,6 +311,21 @@ def _check_request(request: pb.ConsumeRequest) -> None:
         _check_timeout("DelaySeconds", nack.delay_seconds)
     for extension in request.extensions:
         _check_timeout("VisibilityTimeout", extension.visibility_timeout)
+    _check_ranges("acks", list(request.acks))
+    _check_ranges("nacks", [nack.range for nack in request.nacks])
+    _check_ranges("extensions", [extension.range for extension in request.extensions])
+
+
+def _check_ranges(field: str, ranges: list[pb.SequenceRange]) -> None:
+    """None is empty and no two overlap: the work of a request is bounded by what there is."""
+    before_end = 0
+    for part in sorted(ranges, key=lambda part: part.first):
+        if not before_end <= part.first < part.end:
+            raise InvalidParameterValue(
+                f"Range [{part.first}, {part.end}) for parameter {field} is invalid. "
+                "Reason: Ranges must not be empty, and must not overlap."
+            )
+        before_end = part.end
 
 
 def _check_timeout(parameter: str, seconds: int) -> None:

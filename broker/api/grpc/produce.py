@@ -7,18 +7,20 @@ and leaves the stream as it is.
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 from heddle.v1 import queues_pb2 as pb
 from heddle.v1.views_pb2 import ProduceRequestView
 
+from broker import limits
 from broker.api.desk import Desk
 from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown, StorageUnavailable
 from broker.queues import Queue, Scope, messages, operations
 from broker.store import Commit
 
+_ERROR_CHARACTERS_MAX: Final = 500
 Pending = tuple[pb.ProduceResult, Commit | None]
 
 
@@ -28,6 +30,7 @@ class Produce:
         self._queue: Queue | None = None
         self._pending: deque[Pending] = deque()
         self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
         self._reading = True
         self._reader: asyncio.Task[None] | None = None
 
@@ -70,6 +73,9 @@ class Produce:
             await self._desk.admit()
             self._take(request)
             self._wake.set()
+            while len(self._pending) > limits.PRODUCE_RESULTS_WAITING_MAX:  # the client reads no results
+                self._drained.clear()
+                await self._drained.wait()
 
     def _take(self, request: ProduceRequestView) -> None:
         desk, result = self._desk, pb.ProduceResult(request_id=request.request_id)
@@ -82,7 +88,7 @@ class Produce:
             packed = request.batch
             count = messages.check_batch(packed, queue.attributes.maximum_message_bytes)
         except BrokerError as error:
-            result.error_code, result.error_message = error.code, error.message
+            result.error_code, result.error_message = error.code, error.message[:_ERROR_CHARACTERS_MAX]
             self._pending.append((result, None))
             return
         sent = queue.send(
@@ -116,6 +122,7 @@ class Produce:
                     if not commit.done:
                         self._wake.clear()
             await self._context.write(pb.ProduceResponse(results=self._settled()).SerializeToString())
+            self._drained.set()
 
     def _settled(self) -> list[pb.ProduceResult]:
         results = []

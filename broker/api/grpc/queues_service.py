@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from heddle.v1 import queues_pb2 as pb
@@ -13,7 +13,7 @@ from broker.api.desk import Desk, settled
 from broker.api.grpc.consume import Consume
 from broker.api.grpc.produce import Produce
 from broker.api.grpc.status import abort
-from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown
+from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown, StorageUnavailable
 from broker.queues import Queue, Scope, Taken, operations
 from broker.store import Commit
 
@@ -24,14 +24,14 @@ Handler = Callable[["QueuesService", Request, Context], Awaitable[Response]]
 
 
 def _answering(handler: Handler[Request, Response]) -> Handler[Request, Response]:
-    """Turns a refusal into its status."""
+    """Turns a refusal into its status, once what it rests on is durable."""
 
     @functools.wraps(handler)
     async def answer(self: "QueuesService", request: Request, context: Context) -> Response:
         try:
             return await handler(self, request, context)
         except BrokerError as error:
-            await abort(context, error)
+            await self.refuse(context, error)
 
     return answer
 
@@ -42,7 +42,14 @@ class QueuesService:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._queues = desk.queues
-        self.consuming: set[Consume] = set()
+
+    async def refuse(self, context: Context, error: BrokerError) -> NoReturn:
+        """Ends the call with an error: it tells of state, so it waits for the commit as any answer does."""
+        try:
+            await self._desk.durable()
+        except StorageUnavailable as failure:
+            error = failure
+        await abort(context, error)
 
     def _scope(self, context: Context) -> Scope:
         return scope_of(context, self._desk.default_scope)
@@ -244,17 +251,13 @@ class QueuesService:
         try:
             await Produce(self._desk, self._scope(context), context).run()
         except BrokerError as error:
-            await abort(context, error)
+            await self.refuse(context, error)
 
     async def Consume(self, request_iterator: object, context: Context) -> None:  # noqa: ARG002, N802
-        stream = Consume(self._desk, self._scope(context), context)
-        self.consuming.add(stream)
         try:
-            await stream.run()
+            await Consume(self._desk, self._scope(context), context).run()
         except BrokerError as error:
-            await abort(context, error)
-        finally:
-            self.consuming.discard(stream)
+            await self.refuse(context, error)
 
 
 class _ReceiveCall:

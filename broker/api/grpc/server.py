@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -12,7 +13,8 @@ from heddle.v1 import queues_pb2
 
 from broker.api.desk import Desk
 from broker.api.grpc.queues_service import QueuesService
-from broker.errors import AddressInUse
+from broker.api.grpc.status import abort
+from broker.errors import AddressInUse, InvalidParameterValue
 
 QUEUES_SERVICE: Final = queues_pb2.DESCRIPTOR.services_by_name["Queues"].full_name
 _STREAMS_OF_BYTES: Final = frozenset({"Produce", "Consume"})
@@ -78,8 +80,18 @@ def _handlers(service_name: str, service: object) -> grpc.GenericRpcHandler:
 def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     if method.name in _STREAMS_OF_BYTES:  # parsed and packed by the stream itself, as views
         return grpc.stream_stream_rpc_method_handler(behaviour)
+    parse = GetMessageClass(method.input_type).FromString
+
+    # gRPC answers what its own deserializer cannot read with an internal error; the fault is the client's.
+    async def parse_and_answer(data: bytes, context: Any) -> Message:
+        try:
+            request = parse(data)
+        except DecodeError as error:
+            await abort(context, InvalidParameterValue(f"Not a {method.input_type.name}: {error}"))
+        answer: Message = await behaviour(request, context)
+        return answer
+
     return grpc.unary_unary_rpc_method_handler(
-        behaviour,
-        request_deserializer=GetMessageClass(method.input_type).FromString,
+        parse_and_answer,
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
     )

@@ -11,6 +11,7 @@ from broker import errors
 from broker.errors import BrokerError
 
 DOMAIN: Final = "heddle"
+_MESSAGE_CHARACTERS_MAX: Final = 500
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
@@ -40,8 +41,11 @@ GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
 async def abort(context: grpc.aio.ServicerContext[object, object], error: BrokerError) -> NoReturn:
     """Ends the call with the error's status and details."""
     code = GRPC_STATUS[type(error)]
+    message = error.message
+    if len(message) > _MESSAGE_CHARACTERS_MAX:  # it quotes what the client sent; headers have a limit
+        message = message[:_MESSAGE_CHARACTERS_MAX] + "..."
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN))
-    status = status_pb2.Status(code=code.value[0], message=error.message, details=[info])
-    await context.abort(code, error.message, ((_DETAILS_KEY, status.SerializeToString()),))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[info])
+    await context.abort(code, message, ((_DETAILS_KEY, status.SerializeToString()),))
     raise AssertionError("abort returned")

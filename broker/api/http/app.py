@@ -3,7 +3,8 @@
 ``/healthz``: the process runs (200). ``/readyz``: it takes requests (200), or why not (503). ``/metrics``: Prometheus.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -14,8 +15,11 @@ from starlette.routing import Route
 NotReady = Callable[[], str | None]
 
 
-def http_app(registry: CollectorRegistry, *, not_ready: NotReady, about: dict[str, str]) -> Starlette:
-    """``not_ready``: the reason why requests are not taken now, None when they are. ``about``: added to /healthz."""
+def http_app(
+    registry: CollectorRegistry, *, prepare: Callable[[], Iterable[None]], not_ready: NotReady, about: dict[str, str]
+) -> Starlette:
+    """``prepare``: reads what the registry will show, in slices. ``not_ready``: the reason why requests are not taken
+    now, None when they are. ``about``: added to /healthz."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", **about})
@@ -27,6 +31,8 @@ def http_app(registry: CollectorRegistry, *, not_ready: NotReady, about: dict[st
         return JSONResponse({"status": "ready"})
 
     async def metrics(_request: Request) -> Response:
+        for _ in prepare():
+            await asyncio.sleep(0)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def index(_request: Request) -> Response:
