@@ -27,6 +27,7 @@ from heddle.v1.message_pb2 import Message, MessageBatch
 
 READY_SECONDS_MAX: Final = 30.0
 CALL_SECONDS_MAX: Final = 20.0
+BROKER: Final = (sys.executable, "-m", "broker")
 _ANY_LENGTH: Final = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -91,13 +92,18 @@ class Broker:
 
 
 @contextmanager
-def broker(data_dir: Path, *flags: str, user: int | None = None) -> Iterator[Broker]:
-    """A broker that is ready, killed on the way out if it still runs. Raises DidNotStart."""
-    log_path = data_dir.with_name(data_dir.name + ".log")
+def broker(data_dir: Path, *flags: str, wrapper: Sequence[str] = (), program: Sequence[str] = ()) -> Iterator[Broker]:
+    """A broker that is ready, killed on the way out if it still runs. Raises DidNotStart.
+
+    ``wrapper``: a command that runs the broker's in its own place; ``program``: what stands for `python -m broker`. The
+    log is beside the data directory.
+    """
+    beside = next(parent for parent in data_dir.parents if parent.is_dir())
+    log_path = beside / f"{data_dir.name}.log"
     with log_path.open("ab") as log:
         started_at = log.tell()
         process = subprocess.Popen(
-            [*serve_command(data_dir), *flags], stdout=subprocess.PIPE, stderr=log, env=environment(), user=user
+            [*wrapper, *(program or BROKER), *serve_flags(data_dir), *flags], stdout=subprocess.PIPE, stderr=log, env=environment()
         )
     try:
         line = first_line(process, READY_SECONDS_MAX)
@@ -117,10 +123,10 @@ def broker(data_dir: Path, *flags: str, user: int | None = None) -> Iterator[Bro
             process.stdout.close()
 
 
-def serve_command(data_dir: Path) -> list[str]:
+def serve_flags(data_dir: Path) -> list[str]:
     doors = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports", "--log-level", "info"]
     waits = ["--purge-interval-seconds", "0", "--queue-deleted-recently-seconds", "0"]
-    return [sys.executable, "-m", "broker", "serve", "--data-dir", str(data_dir), *doors, *waits]
+    return ["serve", "--data-dir", str(data_dir), *doors, *waits]
 
 
 def environment() -> dict[str, str]:
@@ -139,7 +145,7 @@ def first_line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
 def check_clean(data_dir: Path) -> dict[str, int]:
     """`heddle check` finds nothing; the counts that it reports."""
     result = subprocess.run(
-        [sys.executable, "-m", "broker", "check", str(data_dir), "--json"],
+        [*BROKER, "check", str(data_dir), "--json"],
         capture_output=True,
         text=True,
         timeout=60,
