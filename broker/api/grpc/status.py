@@ -11,7 +11,7 @@ from broker import errors
 from broker.errors import BrokerError
 
 DOMAIN: Final = "heddle"
-_MESSAGE_CHARACTERS_MAX: Final = 500
+_MESSAGE_BYTES_MAX: Final = 1_500  # in the headers twice, once percent-encoded; clients take 8 KiB by default
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
@@ -42,8 +42,9 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Broker
     """Ends the call with the error's status and details."""
     code = GRPC_STATUS[type(error)]
     message = error.message
-    if len(message) > _MESSAGE_CHARACTERS_MAX:  # it quotes what the client sent; headers have a limit
-        message = message[:_MESSAGE_CHARACTERS_MAX] + "..."
+    encoded = message.encode()
+    if len(encoded) > _MESSAGE_BYTES_MAX:  # it quotes what the client sent, and headers have a limit
+        message = encoded[:_MESSAGE_BYTES_MAX].decode(errors="ignore") + "..."
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN))
     status = status_pb2.Status(code=code.value[0], message=message, details=[info])
