@@ -18,6 +18,8 @@ class BrokerProcess:
 
     def __init__(self, data_dir: Path, log_file: Path) -> None:
         started = time.monotonic()
+        self.killed = False
+        """From just before the kill on, calls may fail."""
         # Configuration of whoever runs the tests must not reach the broker.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEDDLE_")}
         flags = ["--data-dir", str(data_dir), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports"]
@@ -35,6 +37,7 @@ class BrokerProcess:
 
     def kill(self) -> None:
         """kill -9, and waits for the end."""
+        self.killed = True
         self._process.kill()
         self._end()
 

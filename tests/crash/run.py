@@ -123,7 +123,7 @@ async def _until_cut_off(client: Coroutine[Any, Any, None], account: Account, br
     try:
         await client
     except grpc.aio.AioRpcError as error:
-        if not broker.ended and error.code() is not grpc.StatusCode.UNAVAILABLE:
+        if not broker.killed:
             account.violations.append(f"a call failed: {error.code()} {error.details()}")
 
 

@@ -18,11 +18,12 @@ class Violation(AssertionError):
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """What one stream holds goes back when it breaks, and its client learns that a little later.
+    """One stream as a holder. ``returns``: what it holds goes back when it breaks, which its client learns later.
 
     ``ended_s``: when the client learned it, on the loop's clock.
     """
 
+    returns: bool
     ended_s: float | None = None
 
 
@@ -136,7 +137,7 @@ class Ledger:
         if receive_count > entry.receive_count:
             if called_ms > entry.disturbed_ms and now_ms < entry.held_until_ms:
                 complaint = f"{body} was handed out at {now_ms}, but a taker holds it until {entry.held_until_ms}"
-                if entry.hold is None:
+                if entry.hold is None or not entry.hold.returns:
                     raise Violation(complaint)
                 self._suspicions.append((entry.hold, loop_s, complaint))
             entry.receive_count, entry.hold = receive_count, hold

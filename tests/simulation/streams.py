@@ -79,7 +79,7 @@ class ConsumingClient:
         self._delivered: list[Entry] = []
         self._removals: dict[int, Removal] = {}
         self._requests = 0
-        self._hold = Hold()
+        self._hold = Hold(returns=not self._keep)
         self.received = 0
         first = pb.ConsumeRequest(
             queue_url=account.name,
@@ -100,7 +100,8 @@ class ConsumingClient:
             if not self._keep:
                 # Also what it gave back: the broker may have ended the stream before it read that.
                 for entry in self._delivered:
-                    self._world.ledger.let_go(entry)
+                    if entry.hold is self._hold:
+                        self._world.ledger.let_go(entry)
 
     def act(self) -> None:
         """One request: some of what is held acknowledged, given back or extended, and new credit."""
@@ -142,7 +143,8 @@ class ConsumingClient:
         now_ms = self._world.now_ms()
         for entry in entries:
             entry.disturbed_ms = now_ms
-            self._world.ledger.let_go(entry, now_ms + seconds * 1000)
+            if entry.hold is self._hold:  # else it ran out, and somebody else has it now
+                self._world.ledger.let_go(entry, now_ms + seconds * 1000)
 
     def _drop(self, first: int, end: int) -> None:
         for sequence in range(first, end):
@@ -174,7 +176,7 @@ class ConsumingClient:
                     now_ms=taken_ms,
                     until_ms=delivery.visible_again_timestamp_ms,
                     loop_s=world.loop.now_s,
-                    hold=None if self._keep else self._hold,
+                    hold=self._hold,
                 )
                 self._held[delivery.base_sequence + offset] = entry
                 self._delivered.append(entry)
