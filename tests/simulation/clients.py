@@ -131,6 +131,7 @@ async def _change_visibility(world: World, account: QueueAccount, handle: str, e
         queue_url=account.name, receipt_handle=handle, visibility_timeout=seconds
     )
     entry.disturbed_ms = world.now_ms()
+    still_held = entry.held_until_ms > entry.disturbed_ms
     until_ms = entry.disturbed_ms + seconds * 1000
     world.ledger.let_go(entry, until_ms)
     held_ms = entry.held_until_ms
@@ -138,7 +139,8 @@ async def _change_visibility(world: World, account: QueueAccount, handle: str, e
         await world.call("ChangeMessageVisibility", request)
     except (Refused, CutOff):
         return
-    if entry.held_until_ms == held_ms:  # nobody else did anything to it meanwhile
+    # Otherwise somebody may have taken it before, or returned it since: the answer says nothing about that.
+    if still_held and entry.held_until_ms == held_ms:
         entry.held_until_ms = until_ms
 
 
