@@ -21,6 +21,7 @@ MIB: Final = 2**20
 GIB: Final = 2**30
 GRPC_FRAME_BYTES_MAX: Final = 2**31 - 1  # gRPC keeps its message limits in an int32
 PRODUCE_REQUEST_BYTES_MAX: Final = 3 * MIB  # a Produce batch of 2 MiB with its envelope must pass every limit below
+RECEIVE_ANSWER_BYTES_MAX: Final = 12 * MIB  # ten messages of 1 MiB with their envelopes must fit an answer
 COUNT_MAX: Final = 2**63 - 1
 
 _SIZE_UNITS: Final = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 2**40}
@@ -290,7 +291,7 @@ class Config:
     grpc_message_bytes_max: int = field(
         default=16 * MIB,
         metadata=_about(
-            "Largest gRPC message, received or sent.", _bytes(PRODUCE_REQUEST_BYTES_MAX, GRPC_FRAME_BYTES_MAX)
+            "Largest gRPC message, received or sent.", _bytes(RECEIVE_ANSWER_BYTES_MAX, GRPC_FRAME_BYTES_MAX)
         ),
     )
     queue_deleted_recently_seconds: int = field(

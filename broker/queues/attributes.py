@@ -139,6 +139,12 @@ def _kms_reuse_period(name: str, raw: str) -> str | None:
     return None if int(value) == limits.KMS_REUSE_SECONDS_DEFAULT else value
 
 
+def _kms_key(name: str, raw: str) -> str | None:
+    if len(raw) > limits.KMS_KEY_ID_CHARACTERS_MAX:
+        raise InvalidAttributeValue(f"Invalid value for the parameter {name}.")
+    return raw or None
+
+
 def _policy(name: str, raw: str) -> str | None:
     if not raw:
         return None
@@ -159,7 +165,7 @@ def _not_yet(name: str, raw: str) -> str | None:
 
 _VALIDATORS: Final[Mapping[str, Callable[[str, str], str | None]]] = {
     "SqsManagedSseEnabled": _boolean,
-    "KmsMasterKeyId": lambda _name, raw: raw or None,
+    "KmsMasterKeyId": _kms_key,
     "KmsDataKeyReusePeriodSeconds": _kms_reuse_period,
     "Policy": _policy,
     **dict.fromkeys(_NOT_YET, _not_yet),

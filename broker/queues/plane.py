@@ -273,13 +273,13 @@ class Queues:
         self._load()
         for key, old in before.items():
             new = self._queues.get(key)
+            old.forget_state()
             if new is None or new.log_id != old.log_id:
                 old.end()
                 continue
             # The queue object lives on, since callers and takers hold it; what it knows is what the disk knows.
             old.attributes, old.tags = new.attributes, new.tags
             old.modified_ms, old.purged_ms = new.modified_ms, new.purged_ms
-            old.forget_state()
             self._queues[key] = old
 
     # --- at rest

@@ -72,8 +72,9 @@ class Activity:
 class Taker(Protocol):
     """Someone parked at a queue for messages."""
 
-    def serve(self, queue: "Queue", now_ms: int) -> bool:
-        """Called while the queue has visible messages: takes what it wants. True to stay in line, at its end."""
+    def serve(self, queue: "Queue") -> bool:
+        """Called while the queue has visible messages: takes what it wants, by its own clock. True to stay in line, at
+        its end."""
 
     def queue_deleted(self) -> None:
         """The queue is gone; the taker has left the line."""
@@ -407,7 +408,7 @@ class Queue:
             if not state.runs.visible or self.at_in_flight_limit():
                 break
             taker = self.takers.popleft()
-            if taker.serve(self, self._now_ms):
+            if taker.serve(self):
                 self.takers.append(taker)
         return self.activity.received_messages > received_before
 

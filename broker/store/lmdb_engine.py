@@ -48,7 +48,13 @@ class LmdbEngine:
             map_bytes = max(min(map_bytes, map_bytes_max), existing)
         self._env = _open(directory, map_bytes)
         self._map_bytes = map_bytes
-        self._dbs = {table: self._env.open_db(table.name.lower().encode()) for table in Table}
+        try:
+            self._dbs = {table: self._env.open_db(_name(table)) for table in Table}
+        except lmdb.Error as error:
+            self._env.close()
+            raise StartupError(
+                f"cannot make the tables in {directory}: {error}. A store needs some room (map_bytes_max, free disk)."
+            ) from error
 
     def apply(self, batch: WriteBatch) -> None:
         while True:
@@ -209,6 +215,7 @@ def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.E
         raise StartupError(f"cannot open the data directory {directory}: {error}") from error
     try:
         _refuse_truncated(env, directory)
+        _refuse_foreign(env, directory)
     except BaseException:
         env.close()
         raise
@@ -225,13 +232,26 @@ def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
     # LMDB may leave its very last pages unwritten when they were freed in the transaction that took them: the verifier
     # reads the file without mapping it and tells whether anything that is in use is missing.
     try:
-        lmdb.verify.verify(  # type: ignore[no-untyped-call]
-            str(directory / DATA_FILE)
-        )
+        problems = lmdb.verify.verify(str(directory / DATA_FILE))  # type: ignore[no-untyped-call]
     except lmdb.verify.VerifyError as error:
+        problems = [str(error)]
+    if problems:
         raise DataFileForeign(
-            f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. Restore a backup. ({error})"
-        ) from error
+            f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. "
+            f"Restore a backup. ({problems[0]})"
+        )
+
+
+def _refuse_foreign(env: lmdb.Environment, directory: Path) -> None:
+    """Another program's LMDB file has names of its own and not ours."""
+    with env.begin() as txn, txn.cursor() as cursor:
+        names = {bytes(key) for key in cursor.iternext(keys=True, values=False)}
+    if names and _name(Table.META) not in names:
+        raise DataFileForeign(f"{directory / DATA_FILE} is the data file of another program")
+
+
+def _name(table: Table) -> bytes:
+    return table.name.lower().encode()
 
 
 def _ascending(cursor: "lmdb.Cursor[bytes]", start: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -165,10 +165,8 @@ class Store:
     def pending(self, table: Table, key: bytes) -> bytes | None:
         """The value where it is not committed yet, without touching the engine."""
         for batch in (self._open, self._in_flight):
-            if batch is not None and (rows := batch.tables.get(table)) is not None:
-                value = rows.get(key)
-                if value is not None:
-                    return value
+            if batch is not None and (rows := batch.tables.get(table)) is not None and key in rows:
+                return rows[key]
         return None
 
     def scan(

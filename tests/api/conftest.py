@@ -9,7 +9,7 @@ from heddle.v1 import queues_pb2_grpc as pb_grpc
 from tests.api.running import Broker, broker, check_clean
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that, at the end, stops in order, has written no traceback, and leaves clean data."""
     with broker(tmp_path_factory.mktemp("api") / "data") as process:

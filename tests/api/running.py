@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from grpc import Channel
 from heddle.v1 import queues_pb2 as pb
 from heddle.v1 import queues_pb2_grpc as pb_grpc
 from heddle.v1.message_pb2 import Message, MessageBatch
@@ -29,6 +30,7 @@ READY_SECONDS_MAX: Final = 30.0
 CALL_SECONDS_MAX: Final = 20.0
 BROKER: Final = (sys.executable, "-m", "broker")
 _ANY_LENGTH: Final = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+Metadata = Sequence[tuple[str, str]]
 
 
 class DidNotStart(Exception):
@@ -53,13 +55,13 @@ class Broker:
         return self.log_path.read_text(errors="replace")
 
     @contextmanager
-    def stub(self, *options: tuple[str, Any], metadata: Sequence[tuple[str, str]] = ()) -> Iterator[pb_grpc.QueuesStub]:
+    def stub(self, *options: tuple[str, Any], metadata: Metadata = ()) -> Iterator[pb_grpc.QueuesStub]:
         """Raw stubs on a channel of their own."""
         with self.channel(*options) as channel:
-            yield pb_grpc.QueuesStub(grpc.intercept_channel(channel, *([_Metadata(metadata)] if metadata else [])))
+            yield queues_stub(grpc.intercept_channel(channel, _WithMetadata(metadata)) if metadata else channel)
 
     @contextmanager
-    def channel(self, *options: tuple[str, Any]) -> Iterator[grpc.Channel]:
+    def channel(self, *options: tuple[str, Any]) -> Iterator[Channel]:
         # A subchannel pool of its own: closing one channel must close its connection and nobody else's.
         arguments = [*_ANY_LENGTH, ("grpc.use_local_subchannel_pool", 1), *options]
         with grpc.insecure_channel(self.grpc, options=arguments) as channel:
@@ -103,7 +105,10 @@ def broker(data_dir: Path, *flags: str, wrapper: Sequence[str] = (), program: Se
     with log_path.open("ab") as log:
         started_at = log.tell()
         process = subprocess.Popen(
-            [*wrapper, *(program or BROKER), *serve_flags(data_dir), *flags], stdout=subprocess.PIPE, stderr=log, env=environment()
+            [*wrapper, *(program or BROKER), *serve_flags(data_dir), *flags],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment(),
         )
     try:
         line = first_line(process, READY_SECONDS_MAX)
@@ -160,36 +165,20 @@ def check_clean(data_dir: Path) -> dict[str, int]:
 # --- raw gRPC
 
 
-class _Metadata(
-    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]
-    grpc.StreamStreamClientInterceptor,  # type: ignore[misc]
-):
-    """Adds the same metadata to every call."""
+class _WithMetadata(grpc.UnaryUnaryClientInterceptor):
+    """Adds the same metadata to every unary call."""
 
-    def __init__(self, metadata: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return continuation(_with_metadata(details, self._metadata), request)
-
-    def intercept_stream_stream(self, continuation: Callable[..., Any], details: Any, requests: Any) -> Any:
-        return continuation(_with_metadata(details, self._metadata), requests)
-
-
-class _CallDetails(grpc.ClientCallDetails):  # type: ignore[misc]
-    def __init__(self, details: Any, metadata: Sequence[tuple[str, str]]) -> None:
-        self.method, self.timeout, self.credentials = details.method, details.timeout, details.credentials
-        self.metadata = [*(details.metadata or ()), *metadata]
-        self.wait_for_ready, self.compression = details.wait_for_ready, details.compression
-
-
-def _with_metadata(details: Any, metadata: Sequence[tuple[str, str]]) -> _CallDetails:
-    return _CallDetails(details, metadata)
+        return continuation(details._replace(metadata=[*(details.metadata or ()), *self._metadata]), request)
 
 
 def reason(error: grpc.RpcError) -> str:
     """The AWS code in a status' details; empty when there is none."""
-    for key, value in error.trailing_metadata() or ():
+    trailing: Any = error.trailing_metadata()
+    for key, value in trailing or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:
                 info = error_details_pb2.ErrorInfo()
@@ -199,16 +188,30 @@ def reason(error: grpc.RpcError) -> str:
     return ""
 
 
+def raw_unary(channel: Channel, method: str) -> Any:
+    """A unary method of ``Queues`` that takes and returns bytes as they are."""
+    return channel.unary_unary(f"/heddle.v1.Queues/{method}")
+
+
+def raw_stream(channel: Channel, method: str) -> Any:
+    """A stream of ``Queues`` that takes and returns bytes as they are."""
+    return channel.stream_stream(f"/heddle.v1.Queues/{method}")
+
+
+def queues_stub(channel: Channel) -> pb_grpc.QueuesStub:
+    return pb_grpc.QueuesStub(channel)  # type: ignore[no-untyped-call]
+
+
 def batch_of(*bodies: bytes) -> MessageBatch:
     return MessageBatch(messages=[Message(body=body) for body in bodies])
 
 
-def until(condition: Callable[[], bool], seconds: float = CALL_SECONDS_MAX) -> None:
+def until(condition: Callable[[], bool], seconds: float = CALL_SECONDS_MAX, *, step_seconds: float = 0.01) -> None:
     """Polls what another process shows only to those who ask."""
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.01)
+        time.sleep(step_seconds)
 
 
 def counts(stub: pb_grpc.QueuesStub, queue_url: str) -> tuple[int, int, int]:

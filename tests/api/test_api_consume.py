@@ -8,7 +8,7 @@ from heddle.v1 import queues_pb2 as pb
 from heddle.v1 import queues_pb2_grpc as pb_grpc
 from heddle.v1.message_pb2 import Message, MessageAttributeValue, MessageBatch
 
-from tests.api.running import Broker, batch_of, counts, reason, until
+from tests.api.running import Broker, batch_of, counts, raw_stream, reason, until
 from tests.api.streams import ConsumeStream, ProduceStream, Stream, bodies, span
 
 SOON = 0.3
@@ -65,7 +65,9 @@ def test_acknowledgements_in_and_out_of_order(stub: pb_grpc.QueuesStub, name: st
 def test_a_range_of_nothing_changes_nothing(first: int, end: int, stub: pb_grpc.QueuesStub, name: str) -> None:
     """Empty and inverted ranges are refused or have no effect; the counts stay true."""
     base = fill(stub, name, 20)
-    span_of_nothing = pb.SequenceRange(first=base + first if first < 2**63 else first, end=base + end if end < 2**63 else end)
+    span_of_nothing = pb.SequenceRange(
+        first=base + first if first < 2**63 else first, end=base + end if end < 2**63 else end
+    )
     with consume(stub, name, 20) as stream:
         stream.take(20)
         for request in (
@@ -100,9 +102,7 @@ def test_a_nack_comes_back_at_once_or_later(stub: pb_grpc.QueuesStub, name: str)
     with consume(stub, name, 4) as stream:
         stream.take(4)
         now, later = ranges((base, base + 1), (base + 2, base + 3))
-        stream.send(
-            pb.ConsumeRequest(credit=4, nacks=[pb.Nack(range=now), pb.Nack(range=later, delay_seconds=1)])
-        )
+        stream.send(pb.ConsumeRequest(credit=4, nacks=[pb.Nack(range=now), pb.Nack(range=later, delay_seconds=1)]))
         started = time.monotonic()
         (again,) = stream.take(1)
         assert (again.base_sequence, again.receive_count) == (base, 2)
@@ -217,9 +217,9 @@ def test_a_whole_batch_is_delivered_as_it_was_sent(running: Broker, stub: pb_grp
     packed = batch.SerializeToString() + b"\x0a\x07\x0a\x01x\x28\x05\x30\x06"
     request = pb.ProduceRequest(queue_url=name).SerializeToString() + b"\x1a" + bytes([len(packed)]) + packed
     with running.channel() as channel:
-        (frame,) = channel.stream_stream("/heddle.v1.Queues/Produce")(iter([request]))
+        (frame,) = raw_stream(channel, "Produce")(iter([request]))
         assert pb.ProduceResponse.FromString(frame).results[0].count == 3
-        with Stream[bytes, bytes](channel.stream_stream("/heddle.v1.Queues/Consume")) as stream:
+        with Stream[bytes, bytes](raw_stream(channel, "Consume")) as stream:
             stream.send(pb.ConsumeRequest(queue_url=name, credit=10).SerializeToString())
             assert packed in stream.receive()
 
@@ -244,3 +244,14 @@ def test_a_bad_request_is_applied_as_a_whole_or_not_at_all(stub: pb_grpc.QueuesS
         stream.send(pb.ConsumeRequest(acks=[whole], nacks=[pb.Nack(range=whole, delay_seconds=-1)]))
         assert stream.status() == grpc.StatusCode.INVALID_ARGUMENT
     assert counts(stub, name) == (0, 10, 0)
+
+
+def test_a_refusal_while_a_delivery_is_on_its_way(running: Broker, stub: pb_grpc.QueuesStub, name: str) -> None:
+    """The status follows whatever is being written: it is never lost to it."""
+    logged = len(running.log())
+    for _ in range(200):
+        fill(stub, name, 1)
+        with consume(stub, name, 10) as stream:
+            stream.send(pb.ConsumeRequest(nacks=[pb.Nack(delay_seconds=-1)]))
+            assert stream.status() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "Traceback" not in running.log()[logged:]

@@ -1,6 +1,7 @@
 """``Produce``: batches in, results out, pipelined."""
 
 import uuid
+from itertools import pairwise
 
 import grpc
 import heddle
@@ -9,7 +10,7 @@ from heddle.v1 import queues_pb2 as pb
 from heddle.v1 import queues_pb2_grpc as pb_grpc
 from heddle.v1.message_pb2 import Message, MessageAttributeValue, MessageBatch
 
-from tests.api.running import Broker, batch_of, counts, reason
+from tests.api.running import Broker, batch_of, counts, raw_stream, reason
 from tests.api.streams import ProduceStream
 
 
@@ -17,13 +18,15 @@ def test_results_come_in_order_and_sequence_numbers_without_gaps(stub: pb_grpc.Q
     with ProduceStream(stub) as stream:
         for request_id in range(100, 200):
             batch = batch_of(*[b"%d" % request_id] * (request_id % 7 + 1))
-            stream.send(pb.ProduceRequest(queue_url=name if request_id == 100 else "", request_id=request_id, batch=batch))
+            stream.send(
+                pb.ProduceRequest(queue_url=name if request_id == 100 else "", request_id=request_id, batch=batch)
+            )
         stream.half_close()
         results = stream.results(100)
         assert stream.status() == grpc.StatusCode.OK
     assert [result.request_id for result in results] == list(range(100, 200))
     assert [result.count for result in results] == [request_id % 7 + 1 for request_id in range(100, 200)]
-    for before, after in zip(results, results[1:], strict=False):
+    for before, after in pairwise(results):
         assert after.base_sequence == before.base_sequence + before.count
     assert counts(stub, name)[0] == sum(result.count for result in results)
 
@@ -100,7 +103,7 @@ def test_a_message_without_a_body_is_refused_however_it_is_spelled(
     assert Message.FromString(message).body == b""
     request = pb.ProduceRequest(queue_url=name).SerializeToString() + _field(3, _field(1, message))
     with running.channel() as channel:
-        (frame,) = channel.stream_stream("/heddle.v1.Queues/Produce")(iter([request]))
+        (frame,) = raw_stream(channel, "Produce")(iter([request]))
     (result,) = pb.ProduceResponse.FromString(frame).results
     assert result.error_code == "MissingParameter", "a message without a body was stored"
 
@@ -112,7 +115,7 @@ def test_attributes_are_checked_however_their_tag_is_spelled(running: Broker, na
     assert Message.FromString(spelled) == plain
     request = pb.ProduceRequest(queue_url=name).SerializeToString() + _field(3, _field(1, spelled))
     with running.channel() as channel:
-        (frame,) = channel.stream_stream("/heddle.v1.Queues/Produce")(iter([request]))
+        (frame,) = raw_stream(channel, "Produce")(iter([request]))
     (result,) = pb.ProduceResponse.FromString(frame).results
     assert result.error_code == "InvalidParameterValue"
 

@@ -1,6 +1,7 @@
 """Parked receives: what wakes them, in which order, and what a caller that goes away leaves behind."""
 
 import time
+from typing import Any
 
 import grpc
 import heddle
@@ -15,7 +16,7 @@ def send(stub: pb_grpc.QueuesStub, name: str, body: bytes = b"x", **members: int
     stub.SendMessage(pb.SendMessageRequest(queue_url=name, message_body=body, **members))  # type: ignore[arg-type]
 
 
-def parked(stub: pb_grpc.QueuesStub, name: str, seconds: int = 20, **members: int) -> grpc.Future:
+def parked(stub: pb_grpc.QueuesStub, name: str, seconds: int = 20, **members: int) -> Any:
     """A long poll, under way."""
     request = pb.ReceiveMessageRequest(queue_url=name, wait_time_seconds=seconds, **members)  # type: ignore[arg-type]
     return stub.ReceiveMessage.future(request)
@@ -75,8 +76,9 @@ def test_a_queue_deleted_meanwhile(running: Broker, stub: pb_grpc.QueuesStub, na
     poll = parked(stub, name)
     until(lambda: waiters(running) == 1)
     stub.DeleteQueue(pb.DeleteQueueRequest(queue_url=name))
+    assert list(poll.result(2).messages) == []
     with pytest.raises(grpc.RpcError) as failed:
-        poll.result(2)
+        parked(stub, name).result(2)
     assert failed.value.code() == grpc.StatusCode.NOT_FOUND
 
 

@@ -152,9 +152,9 @@ class Consume:
 
     # --- from the queue
 
-    def serve(self, queue: Queue, now_ms: int) -> bool:
+    def serve(self, queue: Queue) -> bool:
         """Takes whole entries as far as credit and the outbox allow."""
-        turns = 0
+        turns, now_ms = 0, self._desk.now_ms()
         while not self._stopped and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX:
             ready = queue.head_of_line()
             wanted = self._wanted(ready)

@@ -319,10 +319,10 @@ class _ReceiveCall:
         if self._served is not None and not self._served.done():
             self._served.set_result([])
 
-    def serve(self, queue: Queue, now_ms: int) -> bool:  # noqa: ARG002
+    def serve(self, queue: Queue) -> bool:  # noqa: ARG002
         assert self._served is not None
         if not self._served.done():
-            taken = self._take(now_ms)
+            taken = self._take(self._desk.now_ms())
             if not taken:
                 return True
             self._served.set_result(taken)

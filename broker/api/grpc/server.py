@@ -1,13 +1,14 @@
 """The gRPC server: services, health, reflection, limits, keepalive, TLS."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 from heddle.v1 import queues_pb2
 
@@ -17,6 +18,7 @@ from broker.api.grpc.status import abort
 from broker.errors import AddressInUse, InvalidParameterValue
 
 QUEUES_SERVICE: Final = queues_pb2.DESCRIPTOR.services_by_name["Queues"].full_name
+Request = TypeVar("Request", bound=Message)
 _STREAMS_OF_BYTES: Final = frozenset({"Produce", "Consume"})
 
 
@@ -30,7 +32,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=_options(message_bytes_max))
         self.service = QueuesService(desk)
         self._server.add_generic_rpc_handlers((_handlers(QUEUES_SERVICE, self.service),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((self._health_handlers(desk),))
         names = (QUEUES_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         try:
@@ -42,6 +44,30 @@ class GrpcServer:
             raise AddressInUse(
                 f"cannot listen on {address} for gRPC: another process uses it, or it is not ours"
             ) from error
+
+    def _health_handlers(self, desk: Desk) -> grpc.GenericRpcHandler:
+        """The library's health service, with our manners: what is no request is refused, a watch ends at the stop."""
+        parse = health_pb2.HealthCheckRequest.FromString
+
+        async def check(data: bytes, context: Any) -> health_pb2.HealthCheckResponse:
+            return await self._health.Check(await _parsed(parse, data, context), context)
+
+        async def watch(data: bytes, context: Any) -> None:
+            request = await _parsed(parse, data, context)
+            watching = asyncio.ensure_future(self._health.Watch(request, context))
+            stopping = asyncio.ensure_future(desk.stopping.wait())
+            try:
+                await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                watching.cancel()
+                stopping.cancel()
+
+        serialize = health_pb2.HealthCheckResponse.SerializeToString
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Check": grpc.unary_unary_rpc_method_handler(check, response_serializer=serialize),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch, response_serializer=serialize),
+        }
+        return grpc.method_handlers_generic_handler(health.SERVICE_NAME, methods)
 
     async def start(self) -> None:
         await self._server.start()
@@ -82,16 +108,19 @@ def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.R
         return grpc.stream_stream_rpc_method_handler(behaviour)
     parse = GetMessageClass(method.input_type).FromString
 
-    # gRPC answers what its own deserializer cannot read with an internal error; the fault is the client's.
     async def parse_and_answer(data: bytes, context: Any) -> Message:
-        try:
-            request = parse(data)
-        except DecodeError as error:
-            await abort(context, InvalidParameterValue(f"Not a {method.input_type.name}: {error}"))
-        answer: Message = await behaviour(request, context)
+        answer: Message = await behaviour(await _parsed(parse, data, context), context)
         return answer
 
     return grpc.unary_unary_rpc_method_handler(
         parse_and_answer,
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
     )
+
+
+async def _parsed(parse: Callable[[bytes], Request], data: bytes, context: Any) -> Request:
+    """The request, or the end of the call: what gRPC's own deserializer cannot read it calls an internal error."""
+    try:
+        return parse(data)
+    except DecodeError as error:
+        await abort(context, InvalidParameterValue(f"Not a request of this method: {error}"))
