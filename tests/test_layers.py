@@ -23,7 +23,20 @@ MAY_KNOW = {
 }
 """What each layer may import of the others, besides itself."""
 
-IMPURE = {"time", "random", "socket", "trio", "asyncio", "grpc", "lmdb", "os", "secrets", "uuid", "threading", "datetime"}
+IMPURE = {
+    "time",
+    "random",
+    "socket",
+    "trio",
+    "asyncio",
+    "grpc",
+    "lmdb",
+    "os",
+    "secrets",
+    "uuid",
+    "threading",
+    "datetime",
+}
 """What planes never touch: clocks, chance, the network, threads, and the engine underneath the store."""
 
 

@@ -1,6 +1,7 @@
 """Stops: SIGTERM in the middle of everything ends in order and in time, SIGKILL loses nothing and is soon over."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -87,7 +88,7 @@ def test_those_who_only_watch_do_not_hold_up_a_stop(watching: str, tmp_path: Pat
             services = reflection_pb2.ServerReflectionRequest(list_services="")
             stub = reflection_pb2_grpc.ServerReflectionStub(channel)
 
-            def ask():  # type: ignore[no-untyped-def]
+            def ask() -> Iterator[reflection_pb2.ServerReflectionRequest]:
                 yield services
                 running.process.wait(20)
 

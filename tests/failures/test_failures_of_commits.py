@@ -83,7 +83,8 @@ class FailingEngine:
     [(EngineError("broken", fatal=True), True), (EngineError("odd", fatal=False), False), (EngineFull("full"), False)],
 )
 def test_who_learns_of_a_failed_commit(error: EngineError, fatal: bool) -> None:
-    engine, told = FailingEngine(), []
+    engine = FailingEngine()
+    told: list[EngineError] = []
     steps: list[object] = []
     main_thread: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     store = Store(engine, call_soon=main_thread.put)

@@ -1,0 +1,1 @@
+"""Hostile input at every rpc: no crash, no unhandled exception, no stall, no growth of memory."""
