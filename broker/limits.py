@@ -43,6 +43,7 @@ QUEUE_DELETED_RECENTLY_SECONDS: Final = 60  # CreateQueue after DeleteQueue
 PURGE_INTERVAL_SECONDS: Final = 60  # PurgeQueue after PurgeQueue
 
 # --- streaming calls (ours)
+REQUEST_BYTES_MAX: Final = 4_194_304  # any request; twice the largest that makes sense, refused before it is read
 PRODUCE_BATCH_BYTES_MAX: Final = 2_097_152  # two messages of the largest size; larger values fragment LMDB's free list
 PRODUCE_BATCH_MESSAGES_MAX: Final = 10_000  # keeps one parse on the main thread under half a millisecond
 CONSUME_CREDIT_MAX: Final = IN_FLIGHT_MESSAGES_MAX  # more could never be in flight

@@ -291,7 +291,7 @@ class Config:
     grpc_message_bytes_max: int = field(
         default=16 * MIB,
         metadata=_about(
-            "Largest gRPC message, received or sent.", _bytes(RECEIVE_ANSWER_BYTES_MAX, GRPC_FRAME_BYTES_MAX)
+            "Largest answer over gRPC; requests may have 4 MiB.", _bytes(RECEIVE_ANSWER_BYTES_MAX, GRPC_FRAME_BYTES_MAX)
         ),
     )
     queue_deleted_recently_seconds: int = field(

@@ -131,7 +131,8 @@ class Services:
 
     def _check_disk(self, data_dir: Path) -> None:
         disk = os.statvfs(data_dir)
-        free = disk.f_bavail * disk.f_frsize
+        # Deletes do not make the file smaller: what they free in it is as good as free disk.
+        free = disk.f_bavail * disk.f_frsize + self._store.engine.reusable_bytes()
         if free < self._disk_free_bytes_min:
             if self._store.full is None:
                 log.error("sends are refused: the disk is past its watermark", free_bytes=free)

@@ -127,15 +127,6 @@ class Node:
         )
         self.store.on_reset(batches.reset)
         self.store.on_reset(self.queues.reset)
-        self.store.start(
-            ThreadCommitter(
-                engine,
-                self.store.committed,
-                call_main=loop.call_soon_threadsafe,
-                observe=self._observations.commit,
-                clock=time.perf_counter,
-            )
-        )
         self._reader = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="reader")
         self.desk = Desk(
             store=self.store,
@@ -180,6 +171,7 @@ class Node:
         """A broker that serves until the block ends; then it stops in order."""
         with _opened(config) as engine:
             node = cls(config, engine, ending)
+            node._start_store(engine)
             try:
                 await node._last_commit()  # the new generation of ids is durable before any of them is given out
                 async with node._http_server():
@@ -196,6 +188,16 @@ class Node:
                 await node._last_commit()
                 node.store.close()
                 node._reader.shutdown()
+
+    def _start_store(self, engine: LmdbEngine) -> None:
+        committer = ThreadCommitter(
+            engine,
+            self.store.committed,
+            call_main=asyncio.get_running_loop().call_soon_threadsafe,
+            observe=self._observations.commit,
+            clock=time.perf_counter,
+        )
+        self.store.start(committer)
 
     def endpoints(self) -> dict[str, str | None]:
         """HOST:PORT of each front door."""
@@ -272,7 +274,10 @@ def _opened(config: Config) -> Iterator[LmdbEngine]:
             initialise(engine, new_store_id=secrets.token_bytes(16))
         except EngineError as error:
             raise StartupError(f"cannot write to the data directory {config.data_dir}: {error}") from error
-        yield engine
+        try:
+            yield engine
+        finally:
+            engine.close()
     finally:
         directory.close()
 

@@ -43,6 +43,9 @@ class Engine(Protocol):
     ) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with start <= key < stop, ascending, or descending from stop when ``reverse``."""
 
+    def reusable_bytes(self) -> int:
+        """How much of what the engine takes on the disk is free for reuse."""
+
     def free_bytes(self) -> int:
         """How much more messages the engine may take, the disk's own limit aside; deletes need a little more."""
 

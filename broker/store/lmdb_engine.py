@@ -10,6 +10,7 @@ of the live data; ``writemap`` was no faster there, and turns a full disk into S
 
 import errno
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,9 @@ class LmdbEngine:
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
         return int(pages * stats[0]["psize"])
 
+    def reusable_bytes(self) -> int:
+        return max(0, self.file_bytes() - self.live_bytes())
+
     def free_bytes(self) -> int:
         if not self._map_bytes_max:
             return UNLIMITED_BYTES
@@ -138,7 +142,11 @@ class LmdbEngine:
     def _disk_is_full(self) -> bool:
         # LMDB tells a write that was cut short, as the last one before ENOSPC may be, by EIO.
         disk = os.statvfs(self._directory)
-        return disk.f_bavail * disk.f_frsize < _DISK_FULL_BYTES
+        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        size = (self._directory / DATA_FILE).stat().st_size
+        return disk.f_bavail * disk.f_frsize < _DISK_FULL_BYTES or (
+            largest != resource.RLIM_INFINITY and size + _DISK_FULL_BYTES > largest
+        )
 
     def _grow(self) -> None:
         limit = self._map_bytes_max
@@ -214,7 +222,7 @@ def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.E
     except (lmdb.Error, OSError) as error:
         raise StartupError(f"cannot open the data directory {directory}: {error}") from error
     try:
-        _refuse_truncated(env, directory)
+        _refuse_truncated(env, directory, extend=not read_only)
         _refuse_foreign(env, directory)
     except BaseException:
         env.close()
@@ -222,24 +230,36 @@ def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.E
     return env
 
 
-def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
+def _refuse_truncated(env: lmdb.Environment, directory: Path, *, extend: bool) -> None:
     """A map of a file that is too short kills the process at the first touch, so look before touching."""
     pages = env.info()["last_pgno"] + 1
     page_bytes = env.stat()["psize"]
     size = (directory / DATA_FILE).stat().st_size
     if size >= pages * page_bytes:
         return
-    # LMDB may leave its very last pages unwritten when they were freed in the transaction that took them: the verifier
-    # reads the file without mapping it and tells whether anything that is in use is missing.
-    try:
-        problems = lmdb.verify.verify(str(directory / DATA_FILE))  # type: ignore[no-untyped-call]
-    except lmdb.verify.VerifyError as error:
-        problems = [str(error)]
+    # LMDB may leave its very last pages unwritten when they were freed in the transaction that took them.
+    problems = _missing(directory / DATA_FILE, size, page_bytes)
     if problems:
         raise DataFileForeign(
             f"{directory / DATA_FILE} is truncated: {size} bytes of {pages * page_bytes}. "
             f"Restore a backup. ({problems[0]})"
         )
+    if extend:  # free pages are missing: they may be looked at all the same
+        os.truncate(directory / DATA_FILE, pages * page_bytes)
+
+
+def _missing(data_file: Path, size: int, page_bytes: int) -> list[str]:
+    """What is wrong with a file that is too short, read without mapping it; nothing if only free pages are missing."""
+    with data_file.open("rb") as file:
+        # The class behind lmdb.verify.verify(), which does not ask whether the end of a long value is there.
+        verifier = lmdb.verify._Verifier(file, size)  # type: ignore[no-untyped-call]
+        try:
+            problems: list[str] = verifier.verify()  # type: ignore[no-untyped-call]
+        except lmdb.verify.VerifyError as error:
+            return [str(error)]
+    if any(verifier.live[size // page_bytes :]):
+        problems.append("pages that are in use are missing")
+    return problems
 
 
 def _refuse_foreign(env: lmdb.Environment, directory: Path) -> None:
@@ -247,7 +267,7 @@ def _refuse_foreign(env: lmdb.Environment, directory: Path) -> None:
     with env.begin() as txn, txn.cursor() as cursor:
         names = {bytes(key) for key in cursor.iternext(keys=True, values=False)}
     if names and _name(Table.META) not in names:
-        raise DataFileForeign(f"{directory / DATA_FILE} is the data file of another program")
+        raise DataFileForeign(f"{directory / DATA_FILE} is not Heddle's data file, but another program's")
 
 
 def _name(table: Table) -> bytes:

@@ -44,6 +44,9 @@ class MemoryEngine:
             found.append((key, rows[key]))
         return found
 
+    def reusable_bytes(self) -> int:
+        return 0
+
     def free_bytes(self) -> int:
         return 1 << 62
 

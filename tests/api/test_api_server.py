@@ -191,9 +191,9 @@ def test_an_unknown_method(running: Broker) -> None:
 
 
 def test_a_request_above_the_limit_is_refused_and_one_below_is_not(tmp_path: Path) -> None:
-    with broker(tmp_path / "data", "--grpc-message-bytes-max", "4MiB") as small, small.stub() as stub:
+    with broker(tmp_path / "data", "--grpc-message-bytes-max", "12MiB") as small, small.stub() as stub:
         stub.CreateQueue(pb.CreateQueueRequest(queue_name="q"))
-        over = refused(stub.SendMessage, pb.SendMessageRequest(queue_url="q", message_body=b"x" * (4 * 2**20)))
+        over = refused(stub.SendMessage, pb.SendMessageRequest(queue_url="q", message_body=b"x" * (12 * 2**20)))
         assert over.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert stub.SendMessage(pb.SendMessageRequest(queue_url="q", message_body=b"x" * 2**20)).message_id
 

@@ -29,6 +29,7 @@ from broker.queues import Queue, Scope, Taken
 from broker.store import Commit
 
 _FRAME_BYTES: Final = 1 << 20  # deliveries in one response; one batch may be larger
+_LAST_WRITE_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.005
 _CONFIRMATIONS_WAITING_MAX: Final = 10_000  # of a client that reads none; then its requests wait
 _READ_AHEAD: Final = 16  # deliveries whose batches are read from the disk together
@@ -76,10 +77,13 @@ class Consume:
         self._desk.parked.add(self)
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-            if reader.done() and not writer.done():
-                reader.result()
+            if not writer.done():
                 self._stop()
-                await writer
+                if reader.exception() is None:
+                    await writer
+                else:  # gRPC loses a status that comes while a write is cut off, so the last write may end
+                    await asyncio.wait((writer,), timeout=_LAST_WRITE_SECONDS)
+                    reader.result()
             writer.result()
             if self._ended is not None:
                 raise self._ended

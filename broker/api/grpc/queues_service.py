@@ -12,7 +12,7 @@ from broker import limits
 from broker.api.desk import Desk, settled
 from broker.api.grpc.consume import Consume
 from broker.api.grpc.produce import Produce
-from broker.api.grpc.status import abort
+from broker.api.grpc.status import abort, bare
 from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, ShuttingDown, StorageUnavailable
 from broker.queues import Queue, Scope, Taken, operations
 from broker.store import Commit
@@ -31,7 +31,11 @@ def _answering(handler: Handler[Request, Response]) -> Handler[Request, Response
         try:
             return await handler(self, request, context)
         except BrokerError as error:
-            await self.refuse(context, error)
+            refusal = bare(error)
+        # An abort leaves a cycle of the context and the frames below it, which only a full collection breaks: no frame
+        # of it may hold the request, or a few large ones that are refused fill the memory.
+        del request
+        await self.refuse(context, refusal)
 
     return answer
 
@@ -253,14 +257,18 @@ class QueuesService:
     async def Produce(self, request_iterator: object, context: Context) -> None:  # noqa: ARG002, N802
         try:
             await Produce(self._desk, self._scope(context), context).run()
+            return
         except BrokerError as error:
-            await self.refuse(context, error)
+            refusal = bare(error)
+        await self.refuse(context, refusal)
 
     async def Consume(self, request_iterator: object, context: Context) -> None:  # noqa: ARG002, N802
         try:
             await Consume(self._desk, self._scope(context), context).run()
+            return
         except BrokerError as error:
-            await self.refuse(context, error)
+            refusal = bare(error)
+        await self.refuse(context, refusal)
 
 
 class _ReceiveCall:

@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 from heddle.v1 import queues_pb2
 
+from broker import limits
 from broker.api.desk import Desk
 from broker.api.grpc.queues_service import QueuesService
 from broker.api.grpc.status import abort
@@ -86,7 +87,7 @@ class GrpcServer:
 
 def _options(message_bytes_max: int) -> Sequence[tuple[str, int]]:
     return (
-        ("grpc.max_receive_message_length", message_bytes_max),
+        ("grpc.max_receive_message_length", limits.REQUEST_BYTES_MAX),
         ("grpc.max_send_message_length", message_bytes_max),
         ("grpc.so_reuseport", 0),  # a second broker on the port is an error, not a share of the calls
         ("grpc.max_metadata_size", 16_384),
@@ -109,7 +110,9 @@ def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.R
     parse = GetMessageClass(method.input_type).FromString
 
     async def parse_and_answer(data: bytes, context: Any) -> Message:
-        answer: Message = await behaviour(await _parsed(parse, data, context), context)
+        answering = behaviour(await _parsed(parse, data, context), context)
+        del data  # see _answering in queues_service.py
+        answer: Message = await answering
         return answer
 
     return grpc.unary_unary_rpc_method_handler(
@@ -123,4 +126,6 @@ async def _parsed(parse: Callable[[bytes], Request], data: bytes, context: Any) 
     try:
         return parse(data)
     except DecodeError as error:
-        await abort(context, InvalidParameterValue(f"Not a request of this method: {error}"))
+        refusal = InvalidParameterValue(f"Not a request of this method: {error}")
+    del data
+    await abort(context, refusal)

@@ -38,6 +38,11 @@ GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
 }
 
 
+def bare(error: BrokerError) -> BrokerError:
+    """The error without its traceback, whose frames hold the request."""
+    return type(error)(error.message)
+
+
 async def abort(context: grpc.aio.ServicerContext[object, object], error: BrokerError) -> NoReturn:
     """Ends the call with the error's status and details."""
     code = GRPC_STATUS[type(error)]
