@@ -254,7 +254,7 @@ class Queue:
     def _named_by(self, handle: ReceiptHandle) -> Run | None:
         """The run of the message that a handle was made for; None when it is gone."""
         run = self.state.runs.find(handle.sequence)
-        if run is None or not run.receive_count:
+        if run is None:
             return None
         entry = self.state.log.entry_at(handle.sequence)
         return run if entry is not None and entry.batch_id == handle.batch_id else None
@@ -264,7 +264,7 @@ class Queue:
         12 hours after its receive. ``text``: the handle as the caller wrote it."""
         state = self._changing(now_ms)
         run = self._named_by(handle)
-        if run is None:
+        if run is None or not run.receive_count:
             raise InvalidParameterValue(
                 f"Value {text} for parameter ReceiptHandle is invalid. "
                 "Reason: Message does not exist or is not available for visibility timeout change."
