@@ -224,7 +224,7 @@ def _open(directory: Path, map_bytes: int, *, read_only: bool = False) -> lmdb.E
     try:
         _refuse_truncated(env, directory, extend=not read_only)
         _refuse_foreign(env, directory)
-    except BaseException:
+    except BaseException:  # whatever it was, it goes on; the environment must not stay open
         env.close()
         raise
     return env

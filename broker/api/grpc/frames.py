@@ -2,7 +2,7 @@
 
 Serialized protobuf fields may follow each other in any order, so a delivery is its small fields, serialized by
 protobuf, and then the batch's field: a tag, a length and the stored bytes. Building the same through message objects
-copies every batch three times more (measured: 500 instead of 650 MB/s of 1000-byte messages through one stream).
+copies every batch three times more (1000-byte messages on a busy machine: 337 to 496 MB/s so, 428 to 705 MB/s here).
 """
 
 from typing import Final
