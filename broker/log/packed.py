@@ -4,8 +4,10 @@ Measured for 1000 messages of 100 bytes: checking the whole batch with protobuf 
 14 µs, packing half of them again 50 µs; a Python loop over the messages costs ten times that.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
+from heddle.packing import plain_header
 from heddle.v1.message_pb2 import Message
 from heddle.v1.views_pb2 import MessageBatchView
 
@@ -47,4 +49,12 @@ class PackedBatch:
         return Message.FromString(self.messages[index])
 
 
-__all__ = ["Message", "PackedBatch"]
+def pack_plain(bodies: Iterable[bytes]) -> bytes:
+    """The wire form of a batch of messages that have a body, not empty, and nothing else."""
+    parts: list[bytes] = []
+    for body in bodies:
+        parts += (plain_header(len(body)), body)
+    return b"".join(parts)
+
+
+__all__ = ["Message", "PackedBatch", "pack_plain"]

@@ -36,6 +36,7 @@ class Identity:
     def __init__(self, store_id: bytes) -> None:
         self._mask = int.from_bytes(blake2s(store_id, person=b"msgid").digest()[:16], "big")
         self._key = blake2s(store_id, person=b"handle").digest()
+        self._last_stem = (0, "")  # small sends that share a commit share a batch
 
     def message_id(self, batch_id: int, index: int) -> bytes:
         """The 16 bytes of the UUID of message ``index`` of a batch: that of message 0 with the index added to its last
@@ -48,9 +49,12 @@ class Identity:
 
     def message_ids(self, batch_id: int, first_index: int, count: int) -> list[str]:
         """The UUIDs, as text, of ``count`` messages of a batch."""
-        first = self.message_id(batch_id, first_index).hex()
-        stem = f"{first[:8]}-{first[8:12]}-{first[12:16]}-{first[16:20]}-{first[20:24]}"
-        low = int(first[24:], 16)
+        stem_of, stem = self._last_stem
+        if stem_of != batch_id:
+            text = self.message_id(batch_id, 0).hex()
+            stem = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:24]}"
+            self._last_stem = batch_id, stem
+        low = self._mask + first_index
         return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
 
     def encode_handle(self, handle: ReceiptHandle) -> str:

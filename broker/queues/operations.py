@@ -6,8 +6,10 @@ out only after the commit (``Store.durable``). Never: I/O, a clock, or an await.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from heddle.packing import varint
 from heddle.v1 import queues_pb2 as pb
 from heddle.v1.message_pb2 import Message, MessageBatch
 
@@ -23,7 +25,7 @@ from broker.errors import (
     MissingParameter,
     TooManyEntriesInBatchRequest,
 )
-from broker.log import PackedBatch
+from broker.log import PackedBatch, pack_plain
 from broker.queues import messages as rules
 from broker.queues.identity import Identity, ReceiptHandle, invalid_handle
 from broker.queues.queue import Queue, Taken
@@ -32,7 +34,6 @@ from broker.queues.runs import State
 Outgoing = pb.SendMessageRequest | pb.SendMessageBatchRequestEntry
 
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
-_PLAIN_ENTRY_FIELDS: Final = 2
 _STATE_NAMES: Final = {State.VISIBLE: "visible", State.DELAYED: "delayed", State.IN_FLIGHT: "in flight"}
 SYSTEM_ATTRIBUTE_NAMES: Final = frozenset(
     {
@@ -68,75 +69,116 @@ def send_message(
     )
 
 
-class _Accepted:
-    """Entries of a SendMessageBatch that follow each other and share a delay: one append to the log."""
-
-    __slots__ = ("batch", "delay_ms", "entries")
-
-    def __init__(self, delay_ms: int | None) -> None:
-        self.batch = MessageBatch()
-        self.delay_ms = delay_ms
-        self.entries: list[pb.SendMessageBatchRequestEntry] = []
-
-
 def send_message_batch(
     queue: Queue, request: pb.SendMessageBatchRequest, *, identity: Identity, now_ms: int, sender_id: str
 ) -> pb.SendMessageBatchResponse:
-    entries = request.entries
-    check_entries("SendMessageBatchRequestEntry", entries)
+    entries = list(request.entries)
+    ids = check_entries("SendMessageBatchRequestEntry", entries)
+    bodies = [entry.message_body for entry in entries]
+    response = pb.SendMessageBatchResponse()
+    packed = _packed_if_plain(request, ids, bodies, queue.attributes.maximum_message_bytes)
+    if packed is not None:
+        groups = [_Accepted(None, packed, ids, bodies, [])]
+    else:
+        groups = _accepted(entries, queue.attributes.maximum_message_bytes, response)
+    add = response.successful.add
+    for group in groups:
+        sent = queue.send(
+            group.packed,
+            len(group.ids),
+            len(group.packed),
+            delay_ms=group.delay_ms,
+            now_ms=now_ms,
+            sender_id=sender_id,
+        )
+        message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
+        for entry_id, message_id, body in zip(group.ids, message_ids, group.bodies, strict=True):
+            result = add()  # and then its fields: half the time of keyword arguments
+            result.id, result.message_id = entry_id, message_id
+            result.md5_of_message_body = rules.body_md5(body)
+        if group.full:
+            _add_attribute_digests(response.successful[-len(group.ids) :], group.full)
+    return response
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """Entries of a SendMessageBatch that follow each other and share a delay: one append to the log. ``full``: the
+    entries, where any may have attributes."""
+
+    delay_ms: int | None
+    packed: bytes
+    ids: list[str]
+    bodies: list[bytes]
+    full: list[pb.SendMessageBatchRequestEntry]
+
+
+def _packed_if_plain(
+    request: pb.SendMessageBatchRequest, ids: list[str], bodies: list[bytes], maximum_message_bytes: int
+) -> bytes | None:
+    """The packed batch of a request whose entries have nothing but an id and a good body, as most have; None for
+    others, and where any entry is to be refused.
+
+    Nothing here looks at an entry by itself. Measured for ten bodies of 1 KB: the whole call takes 40 µs so and 100 µs
+    entry by entry; the MD5s of the answer are 17 of them. In a busy broker, with cold caches, twice to three times as
+    much, and of a main thread that spends 400 µs a call with gRPC and the commit.
+    """
+    text = b"".join(bodies)
+    # What is ASCII as a whole is so in each body; other text might end a body in the middle of a character.
+    if not text.isascii() or not rules.is_aws_text(text) or not all(bodies):
+        return None
+    if len(text) > limits.BATCH_REQUEST_BYTES_MAX or max(map(len, bodies)) > maximum_message_bytes:
+        return None
+    packed = pack_plain(bodies)
+    # Whatever else an entry had would show in the size of the request. A plain entry takes as many bytes as its packed
+    # message, and its id with a tag and a length; if that makes its own length a byte longer, it is not seen as plain.
+    url = request.queue_url.encode()
+    plain_bytes = len(url) + len(varint(len(url))) + 1 + len(packed) + sum(map(len, ids)) + 2 * len(ids)
+    return packed if request.ByteSize() == plain_bytes else None
+
+
+def _accepted(
+    entries: list[pb.SendMessageBatchRequestEntry],
+    maximum_message_bytes: int,
+    response: pb.SendMessageBatchResponse,
+) -> list[_Accepted]:
+    """Checks each entry by itself; those that are refused go into ``response``. Raises BatchRequestTooLong."""
     sizes = [_size(entry) for entry in entries]
     if sum(sizes) > limits.BATCH_REQUEST_BYTES_MAX:
         raise BatchRequestTooLong(
             f"Batch requests cannot be longer than {limits.BATCH_REQUEST_BYTES_MAX} bytes. "
             f"You have sent {sum(sizes)} bytes."
         )
-    response = pb.SendMessageBatchResponse()
-    groups = [_Accepted(None)]
+    groups: list[_Accepted] = []
     for entry, size in zip(entries, sizes, strict=True):
         try:
-            _accept(groups, entry, size, queue.attributes.maximum_message_bytes)
+            rules.check_body(entry.message_body)
+            if size > maximum_message_bytes:
+                raise InvalidParameterValue(
+                    "One or more parameters cannot be validated. Reason: Message must be shorter than "
+                    f"{maximum_message_bytes} bytes."
+                )
+            batch = MessageBatch()
+            delay_ms = _add(batch, entry)
         except BrokerError as error:
             response.failed.append(_failed(entry.id, error))
-    for group in groups:
-        if not group.entries:
             continue
-        packed = group.batch.SerializeToString()
-        sent = queue.send(
-            packed, len(group.entries), len(packed), delay_ms=group.delay_ms, now_ms=now_ms, sender_id=sender_id
-        )
-        message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
-        for entry, message_id in zip(group.entries, message_ids, strict=True):
-            response.successful.add(
-                id=entry.id,
-                message_id=message_id,
-                md5_of_message_body=rules.body_md5(entry.message_body),
-                **_attribute_digests(entry),
-            )
-    return response
+        if not groups or groups[-1].delay_ms != delay_ms:
+            groups.append(_Accepted(delay_ms, b"", [], [], []))
+        group = groups[-1]
+        group.packed += batch.SerializeToString()  # batches that are joined are the batch of all their messages
+        group.ids.append(entry.id)
+        group.bodies.append(entry.message_body)
+        group.full.append(entry)
+    return groups
 
 
-def _accept(
-    groups: list[_Accepted], entry: pb.SendMessageBatchRequestEntry, size: int, maximum_message_bytes: int
+def _add_attribute_digests(
+    results: Iterable[pb.SendMessageBatchResultEntry], entries: Iterable[pb.SendMessageBatchRequestEntry]
 ) -> None:
-    """Checks one entry and adds its message to the last group, or to a new one when its delay is another."""
-    rules.check_body(entry.message_body)
-    if size > maximum_message_bytes:
-        raise InvalidParameterValue(
-            "One or more parameters cannot be validated. Reason: Message must be shorter than "
-            f"{maximum_message_bytes} bytes."
-        )
-    group = groups[-1]
-    if len(entry.ListFields()) == _PLAIN_ENTRY_FIELDS:  # nothing but an id and a body, as most are
-        if group.delay_ms is not None:
-            groups.append(group := _Accepted(None))
-        group.batch.messages.add(body=entry.message_body)
-    else:
-        alone = MessageBatch()
-        delay_ms = _add(alone, entry)
-        if delay_ms != group.delay_ms:
-            groups.append(group := _Accepted(delay_ms))
-        group.batch.MergeFrom(alone)
-    group.entries.append(entry)
+    for result, entry in zip(results, entries, strict=True):
+        for name, digest in _attribute_digests(entry).items():
+            setattr(result, name, digest)
 
 
 def _add(batch: MessageBatch, request: Outgoing) -> int | None:
@@ -334,27 +376,24 @@ class _Entry(Protocol):
 E = TypeVar("E", bound=_Entry)
 
 
-def check_entries(entry_name: str, entries: Sequence[_Entry]) -> None:
-    """What fails a batch call as a whole, in AWS's order."""
+def check_entries(entry_name: str, entries: Sequence[_Entry]) -> list[str]:
+    """Raises what fails a batch call as a whole, in AWS's order. Returns the ids of the entries."""
     if not entries:
         raise EmptyBatchRequest(f"There should be at least one {entry_name} in the request.")
     if len(entries) > limits.BATCH_ENTRIES_MAX:
         raise TooManyEntriesInBatchRequest(
             f"Maximum number of entries per request are {limits.BATCH_ENTRIES_MAX}. You have sent {len(entries)}."
         )
-    seen: set[str] = set()
-    repeated = None
-    for entry in entries:
-        if not _ENTRY_ID.fullmatch(entry.id):
-            raise InvalidBatchEntryId(
-                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
-                "It can be at most 80 letters long."
-            )
-        if entry.id in seen and repeated is None:
-            repeated = entry.id
-        seen.add(entry.id)
-    if repeated is not None:
+    ids = [entry.id for entry in entries]
+    if not all(map(_ENTRY_ID.fullmatch, ids)):
+        raise InvalidBatchEntryId(
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+            "It can be at most 80 letters long."
+        )
+    if len(set(ids)) < len(ids):
+        repeated = next(entry_id for index, entry_id in enumerate(ids) if entry_id in ids[:index])
         raise BatchEntryIdsNotDistinct(f"Id {repeated} repeated.")
+    return ids
 
 
 def _each(entries: Iterable[E], apply: Callable[[E], None]) -> Iterable[tuple[E, pb.BatchResultErrorEntry | None]]:

@@ -1,6 +1,6 @@
 """The wire form that is written by hand is the one that protobuf writes."""
 
-from heddle._packing import pack_one, plain_header
+from heddle.packing import pack_one, plain_header
 from heddle.v1 import message_pb2
 from hypothesis import given
 from hypothesis import strategies as st

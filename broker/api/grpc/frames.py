@@ -7,6 +7,7 @@ copies every batch three times more (1000-byte messages on a busy machine: 337 t
 
 from typing import Final
 
+from heddle.packing import varint
 from heddle.v1.views_pb2 import ConsumeResponseView, DeliveryView
 
 _DELIVERIES_TAG: Final = bytes([ConsumeResponseView.DELIVERIES_FIELD_NUMBER << 3 | 2])
@@ -39,13 +40,3 @@ class Frame:
 
     def serialize(self) -> bytes:
         return b"".join(self._parts)
-
-
-def varint(value: int) -> bytes:
-    """Protobuf's encoding of an unsigned number: seven bits a byte, lowest first, the top bit set but on the last."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Final
 
 from heddle._errors import HeddleError, InvalidParameterValue, MissingParameter, error_of_code
-from heddle._packing import pack_one, plain_header
+from heddle.packing import pack_one, plain_header
 from heddle.v1 import message_pb2, queues_pb2, views_pb2
 
 BATCH_MESSAGES_MAX: Final = 10_000  # queues.proto, ProduceRequest.batch

@@ -19,7 +19,8 @@ _FIELD_1_LENGTH_DELIMITED: Final = b"\x0a"
 _TABLE_BODY_BYTES: Final = 2048
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Protobuf's encoding of an unsigned number: seven bits a byte, lowest first, the top bit set but on the last."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -29,8 +30,8 @@ def _varint(value: int) -> bytes:
 
 
 def _encode_header(body_bytes: int) -> bytes:
-    body_header = _FIELD_1_LENGTH_DELIMITED + _varint(body_bytes)
-    return _FIELD_1_LENGTH_DELIMITED + _varint(len(body_header) + body_bytes) + body_header
+    body_header = _FIELD_1_LENGTH_DELIMITED + varint(body_bytes)
+    return _FIELD_1_LENGTH_DELIMITED + varint(len(body_header) + body_bytes) + body_header
 
 
 # Length 0 is absent on purpose: proto3 leaves an empty body out, and no queue takes one.
