@@ -13,7 +13,14 @@ from broker.api.desk import Desk, settled
 from broker.api.grpc.consume import Consume
 from broker.api.grpc.produce import Produce
 from broker.api.grpc.status import abort, bare
-from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, ShuttingDown, StorageUnavailable
+from broker.errors import (
+    BrokerError,
+    InvalidParameterValue,
+    MissingParameter,
+    ShuttingDown,
+    StorageUnavailable,
+    UnsupportedOperation,
+)
 from broker.queues import Queue, Scope, Taken, operations
 from broker.store import Commit
 
@@ -142,6 +149,15 @@ class QueuesService:
         queue = self._find(context, request.queue_url)
         await self._desk.durable()
         return pb.ListQueueTagsResponse(tags=queue.tags)
+
+    # --- recognised, and refused until the plane has them
+
+    @_answering
+    async def _not_yet(self, request: object, context: Context) -> NoReturn:  # noqa: ARG002
+        raise UnsupportedOperation("The operation is not supported by this version of Heddle.")
+
+    AddPermission = RemovePermission = ListDeadLetterSourceQueues = _not_yet
+    StartMessageMoveTask = ListMessageMoveTasks = CancelMessageMoveTask = _not_yet
 
     # --- messages
 

@@ -179,6 +179,116 @@ class ListQueueTagsResponse(_message.Message):
     tags: _containers.ScalarMap[str, str]
     def __init__(self, tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class AddPermissionRequest(_message.Message):
+    __slots__ = ("queue_url", "label", "aws_account_ids", "actions")
+    QUEUE_URL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    AWS_ACCOUNT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    queue_url: str
+    label: str
+    aws_account_ids: _containers.RepeatedScalarFieldContainer[str]
+    actions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, queue_url: _Optional[str] = ..., label: _Optional[str] = ..., aws_account_ids: _Optional[_Iterable[str]] = ..., actions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AddPermissionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RemovePermissionRequest(_message.Message):
+    __slots__ = ("queue_url", "label")
+    QUEUE_URL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    queue_url: str
+    label: str
+    def __init__(self, queue_url: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
+
+class RemovePermissionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListDeadLetterSourceQueuesRequest(_message.Message):
+    __slots__ = ("queue_url", "max_results", "next_token")
+    QUEUE_URL_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    queue_url: str
+    max_results: int
+    next_token: str
+    def __init__(self, queue_url: _Optional[str] = ..., max_results: _Optional[int] = ..., next_token: _Optional[str] = ...) -> None: ...
+
+class ListDeadLetterSourceQueuesResponse(_message.Message):
+    __slots__ = ("queue_urls", "next_token")
+    QUEUE_URLS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    queue_urls: _containers.RepeatedScalarFieldContainer[str]
+    next_token: str
+    def __init__(self, queue_urls: _Optional[_Iterable[str]] = ..., next_token: _Optional[str] = ...) -> None: ...
+
+class StartMessageMoveTaskRequest(_message.Message):
+    __slots__ = ("source_arn", "destination_arn", "max_number_of_messages_per_second")
+    SOURCE_ARN_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_ARN_FIELD_NUMBER: _ClassVar[int]
+    MAX_NUMBER_OF_MESSAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    source_arn: str
+    destination_arn: str
+    max_number_of_messages_per_second: int
+    def __init__(self, source_arn: _Optional[str] = ..., destination_arn: _Optional[str] = ..., max_number_of_messages_per_second: _Optional[int] = ...) -> None: ...
+
+class StartMessageMoveTaskResponse(_message.Message):
+    __slots__ = ("task_handle",)
+    TASK_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    task_handle: str
+    def __init__(self, task_handle: _Optional[str] = ...) -> None: ...
+
+class ListMessageMoveTasksRequest(_message.Message):
+    __slots__ = ("source_arn", "max_results")
+    SOURCE_ARN_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    source_arn: str
+    max_results: int
+    def __init__(self, source_arn: _Optional[str] = ..., max_results: _Optional[int] = ...) -> None: ...
+
+class ListMessageMoveTasksResultEntry(_message.Message):
+    __slots__ = ("task_handle", "status", "source_arn", "destination_arn", "max_number_of_messages_per_second", "approximate_number_of_messages_moved", "approximate_number_of_messages_to_move", "failure_reason", "started_timestamp")
+    TASK_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ARN_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_ARN_FIELD_NUMBER: _ClassVar[int]
+    MAX_NUMBER_OF_MESSAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    APPROXIMATE_NUMBER_OF_MESSAGES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    APPROXIMATE_NUMBER_OF_MESSAGES_TO_MOVE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_REASON_FIELD_NUMBER: _ClassVar[int]
+    STARTED_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    task_handle: str
+    status: str
+    source_arn: str
+    destination_arn: str
+    max_number_of_messages_per_second: int
+    approximate_number_of_messages_moved: int
+    approximate_number_of_messages_to_move: int
+    failure_reason: str
+    started_timestamp: int
+    def __init__(self, task_handle: _Optional[str] = ..., status: _Optional[str] = ..., source_arn: _Optional[str] = ..., destination_arn: _Optional[str] = ..., max_number_of_messages_per_second: _Optional[int] = ..., approximate_number_of_messages_moved: _Optional[int] = ..., approximate_number_of_messages_to_move: _Optional[int] = ..., failure_reason: _Optional[str] = ..., started_timestamp: _Optional[int] = ...) -> None: ...
+
+class ListMessageMoveTasksResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ListMessageMoveTasksResultEntry]
+    def __init__(self, results: _Optional[_Iterable[_Union[ListMessageMoveTasksResultEntry, _Mapping]]] = ...) -> None: ...
+
+class CancelMessageMoveTaskRequest(_message.Message):
+    __slots__ = ("task_handle",)
+    TASK_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    task_handle: str
+    def __init__(self, task_handle: _Optional[str] = ...) -> None: ...
+
+class CancelMessageMoveTaskResponse(_message.Message):
+    __slots__ = ("approximate_number_of_messages_moved",)
+    APPROXIMATE_NUMBER_OF_MESSAGES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    approximate_number_of_messages_moved: int
+    def __init__(self, approximate_number_of_messages_moved: _Optional[int] = ...) -> None: ...
+
 class SendMessageRequest(_message.Message):
     __slots__ = ("queue_url", "message_body", "delay_seconds", "message_attributes", "message_system_attributes", "message_group_id", "message_deduplication_id")
     class MessageAttributesEntry(_message.Message):
@@ -494,20 +604,22 @@ class ProduceRequest(_message.Message):
     def __init__(self, queue_url: _Optional[str] = ..., request_id: _Optional[int] = ..., batch: _Optional[_Union[_message_pb2.MessageBatch, _Mapping]] = ..., delay_seconds: _Optional[int] = ...) -> None: ...
 
 class ProduceResult(_message.Message):
-    __slots__ = ("request_id", "count", "base_sequence", "first_message_id", "error_code", "error_message")
+    __slots__ = ("request_id", "count", "base_sequence", "first_message_id", "error_code", "error_message", "duplicates")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     BASE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     FIRST_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     count: int
     base_sequence: int
     first_message_id: bytes
     error_code: str
     error_message: str
-    def __init__(self, request_id: _Optional[int] = ..., count: _Optional[int] = ..., base_sequence: _Optional[int] = ..., first_message_id: _Optional[bytes] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ...) -> None: ...
+    duplicates: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, request_id: _Optional[int] = ..., count: _Optional[int] = ..., base_sequence: _Optional[int] = ..., first_message_id: _Optional[bytes] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., duplicates: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ProduceResponse(_message.Message):
     __slots__ = ("results",)
@@ -562,7 +674,7 @@ class ConsumeRequest(_message.Message):
     def __init__(self, queue_url: _Optional[str] = ..., visibility_timeout: _Optional[int] = ..., keep_in_flight_on_disconnect: _Optional[bool] = ..., credit: _Optional[int] = ..., acks: _Optional[_Iterable[_Union[SequenceRange, _Mapping]]] = ..., nacks: _Optional[_Iterable[_Union[Nack, _Mapping]]] = ..., extensions: _Optional[_Iterable[_Union[Extension, _Mapping]]] = ..., request_id: _Optional[int] = ..., stop: _Optional[bool] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("delivery_id", "base_sequence", "batch", "first_message_id", "sent_timestamp_ms", "first_received_timestamp_ms", "receive_count", "sender_id", "visible_again_timestamp_ms")
+    __slots__ = ("delivery_id", "base_sequence", "batch", "first_message_id", "sent_timestamp_ms", "first_received_timestamp_ms", "receive_count", "sender_id", "visible_again_timestamp_ms", "dead_letter_queue_source_arn")
     DELIVERY_ID_FIELD_NUMBER: _ClassVar[int]
     BASE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
@@ -572,6 +684,7 @@ class Delivery(_message.Message):
     RECEIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_AGAIN_TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_QUEUE_SOURCE_ARN_FIELD_NUMBER: _ClassVar[int]
     delivery_id: int
     base_sequence: int
     batch: _message_pb2.MessageBatch
@@ -581,7 +694,8 @@ class Delivery(_message.Message):
     receive_count: int
     sender_id: str
     visible_again_timestamp_ms: int
-    def __init__(self, delivery_id: _Optional[int] = ..., base_sequence: _Optional[int] = ..., batch: _Optional[_Union[_message_pb2.MessageBatch, _Mapping]] = ..., first_message_id: _Optional[bytes] = ..., sent_timestamp_ms: _Optional[int] = ..., first_received_timestamp_ms: _Optional[int] = ..., receive_count: _Optional[int] = ..., sender_id: _Optional[str] = ..., visible_again_timestamp_ms: _Optional[int] = ...) -> None: ...
+    dead_letter_queue_source_arn: str
+    def __init__(self, delivery_id: _Optional[int] = ..., base_sequence: _Optional[int] = ..., batch: _Optional[_Union[_message_pb2.MessageBatch, _Mapping]] = ..., first_message_id: _Optional[bytes] = ..., sent_timestamp_ms: _Optional[int] = ..., first_received_timestamp_ms: _Optional[int] = ..., receive_count: _Optional[int] = ..., sender_id: _Optional[str] = ..., visible_again_timestamp_ms: _Optional[int] = ..., dead_letter_queue_source_arn: _Optional[str] = ...) -> None: ...
 
 class ConsumeResponse(_message.Message):
     __slots__ = ("deliveries", "confirmed_request_id")

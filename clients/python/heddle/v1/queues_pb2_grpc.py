@@ -84,6 +84,36 @@ class QueuesStub:
                 request_serializer=heddle_dot_v1_dot_queues__pb2.ListQueueTagsRequest.SerializeToString,
                 response_deserializer=heddle_dot_v1_dot_queues__pb2.ListQueueTagsResponse.FromString,
                 _registered_method=True)
+        self.AddPermission = channel.unary_unary(
+                '/heddle.v1.Queues/AddPermission',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.AddPermissionRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.AddPermissionResponse.FromString,
+                _registered_method=True)
+        self.RemovePermission = channel.unary_unary(
+                '/heddle.v1.Queues/RemovePermission',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.RemovePermissionRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.RemovePermissionResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetterSourceQueues = channel.unary_unary(
+                '/heddle.v1.Queues/ListDeadLetterSourceQueues',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesResponse.FromString,
+                _registered_method=True)
+        self.StartMessageMoveTask = channel.unary_unary(
+                '/heddle.v1.Queues/StartMessageMoveTask',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskResponse.FromString,
+                _registered_method=True)
+        self.ListMessageMoveTasks = channel.unary_unary(
+                '/heddle.v1.Queues/ListMessageMoveTasks',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksResponse.FromString,
+                _registered_method=True)
+        self.CancelMessageMoveTask = channel.unary_unary(
+                '/heddle.v1.Queues/CancelMessageMoveTask',
+                request_serializer=heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskRequest.SerializeToString,
+                response_deserializer=heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskResponse.FromString,
+                _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/heddle.v1.Queues/SendMessage',
                 request_serializer=heddle_dot_v1_dot_queues__pb2.SendMessageRequest.SerializeToString,
@@ -194,6 +224,42 @@ class QueuesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQueueTags(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddPermission(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePermission(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetterSourceQueues(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartMessageMoveTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMessageMoveTasks(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelMessageMoveTask(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -314,6 +380,36 @@ def add_QueuesServicer_to_server(servicer, server):
                     servicer.ListQueueTags,
                     request_deserializer=heddle_dot_v1_dot_queues__pb2.ListQueueTagsRequest.FromString,
                     response_serializer=heddle_dot_v1_dot_queues__pb2.ListQueueTagsResponse.SerializeToString,
+            ),
+            'AddPermission': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddPermission,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.AddPermissionRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.AddPermissionResponse.SerializeToString,
+            ),
+            'RemovePermission': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePermission,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.RemovePermissionRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.RemovePermissionResponse.SerializeToString,
+            ),
+            'ListDeadLetterSourceQueues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetterSourceQueues,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesResponse.SerializeToString,
+            ),
+            'StartMessageMoveTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartMessageMoveTask,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskResponse.SerializeToString,
+            ),
+            'ListMessageMoveTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessageMoveTasks,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksResponse.SerializeToString,
+            ),
+            'CancelMessageMoveTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMessageMoveTask,
+                    request_deserializer=heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskRequest.FromString,
+                    response_serializer=heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskResponse.SerializeToString,
             ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
@@ -636,6 +732,168 @@ class Queues:
             '/heddle.v1.Queues/ListQueueTags',
             heddle_dot_v1_dot_queues__pb2.ListQueueTagsRequest.SerializeToString,
             heddle_dot_v1_dot_queues__pb2.ListQueueTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddPermission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/AddPermission',
+            heddle_dot_v1_dot_queues__pb2.AddPermissionRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.AddPermissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePermission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/RemovePermission',
+            heddle_dot_v1_dot_queues__pb2.RemovePermissionRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.RemovePermissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetterSourceQueues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/ListDeadLetterSourceQueues',
+            heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.ListDeadLetterSourceQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartMessageMoveTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/StartMessageMoveTask',
+            heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.StartMessageMoveTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessageMoveTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/ListMessageMoveTasks',
+            heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.ListMessageMoveTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMessageMoveTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heddle.v1.Queues/CancelMessageMoveTask',
+            heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskRequest.SerializeToString,
+            heddle_dot_v1_dot_queues__pb2.CancelMessageMoveTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

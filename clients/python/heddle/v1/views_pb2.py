@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15heddle/v1/views.proto\x12\theddle.v1\"$\n\x10MessageBatchView\x12\x10\n\x08messages\x18\x01 \x03(\x0c\"x\n\x12ProduceRequestView\x12\x11\n\tqueue_url\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x1a\n\rdelay_seconds\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_delay_seconds\"\xf1\x01\n\x0c\x44\x65liveryView\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x04\x12\x15\n\rbase_sequence\x18\x02 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x18\n\x10\x66irst_message_id\x18\x04 \x01(\x0c\x12\x19\n\x11sent_timestamp_ms\x18\x05 \x01(\x03\x12#\n\x1b\x66irst_received_timestamp_ms\x18\x06 \x01(\x03\x12\x15\n\rreceive_count\x18\x07 \x01(\r\x12\x11\n\tsender_id\x18\x08 \x01(\t\x12\"\n\x1avisible_again_timestamp_ms\x18\t \x01(\x03\"`\n\x13\x43onsumeResponseView\x12+\n\ndeliveries\x18\x01 \x03(\x0b\x32\x17.heddle.v1.DeliveryView\x12\x1c\n\x14\x63onfirmed_request_id\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15heddle/v1/views.proto\x12\theddle.v1\"$\n\x10MessageBatchView\x12\x10\n\x08messages\x18\x01 \x03(\x0c\"x\n\x12ProduceRequestView\x12\x11\n\tqueue_url\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x1a\n\rdelay_seconds\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_delay_seconds\"\x97\x02\n\x0c\x44\x65liveryView\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x04\x12\x15\n\rbase_sequence\x18\x02 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x18\n\x10\x66irst_message_id\x18\x04 \x01(\x0c\x12\x19\n\x11sent_timestamp_ms\x18\x05 \x01(\x03\x12#\n\x1b\x66irst_received_timestamp_ms\x18\x06 \x01(\x03\x12\x15\n\rreceive_count\x18\x07 \x01(\r\x12\x11\n\tsender_id\x18\x08 \x01(\t\x12\"\n\x1avisible_again_timestamp_ms\x18\t \x01(\x03\x12$\n\x1c\x64\x65\x61\x64_letter_queue_source_arn\x18\n \x01(\t\"`\n\x13\x43onsumeResponseView\x12+\n\ndeliveries\x18\x01 \x03(\x0b\x32\x17.heddle.v1.DeliveryView\x12\x1c\n\x14\x63onfirmed_request_id\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCEREQUESTVIEW']._serialized_start=74
   _globals['_PRODUCEREQUESTVIEW']._serialized_end=194
   _globals['_DELIVERYVIEW']._serialized_start=197
-  _globals['_DELIVERYVIEW']._serialized_end=438
-  _globals['_CONSUMERESPONSEVIEW']._serialized_start=440
-  _globals['_CONSUMERESPONSEVIEW']._serialized_end=536
+  _globals['_DELIVERYVIEW']._serialized_end=476
+  _globals['_CONSUMERESPONSEVIEW']._serialized_start=478
+  _globals['_CONSUMERESPONSEVIEW']._serialized_end=574
 # @@protoc_insertion_point(module_scope)

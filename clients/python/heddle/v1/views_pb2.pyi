@@ -25,7 +25,7 @@ class ProduceRequestView(_message.Message):
     def __init__(self, queue_url: _Optional[str] = ..., request_id: _Optional[int] = ..., batch: _Optional[bytes] = ..., delay_seconds: _Optional[int] = ...) -> None: ...
 
 class DeliveryView(_message.Message):
-    __slots__ = ("delivery_id", "base_sequence", "batch", "first_message_id", "sent_timestamp_ms", "first_received_timestamp_ms", "receive_count", "sender_id", "visible_again_timestamp_ms")
+    __slots__ = ("delivery_id", "base_sequence", "batch", "first_message_id", "sent_timestamp_ms", "first_received_timestamp_ms", "receive_count", "sender_id", "visible_again_timestamp_ms", "dead_letter_queue_source_arn")
     DELIVERY_ID_FIELD_NUMBER: _ClassVar[int]
     BASE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class DeliveryView(_message.Message):
     RECEIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_AGAIN_TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_QUEUE_SOURCE_ARN_FIELD_NUMBER: _ClassVar[int]
     delivery_id: int
     base_sequence: int
     batch: bytes
@@ -44,7 +45,8 @@ class DeliveryView(_message.Message):
     receive_count: int
     sender_id: str
     visible_again_timestamp_ms: int
-    def __init__(self, delivery_id: _Optional[int] = ..., base_sequence: _Optional[int] = ..., batch: _Optional[bytes] = ..., first_message_id: _Optional[bytes] = ..., sent_timestamp_ms: _Optional[int] = ..., first_received_timestamp_ms: _Optional[int] = ..., receive_count: _Optional[int] = ..., sender_id: _Optional[str] = ..., visible_again_timestamp_ms: _Optional[int] = ...) -> None: ...
+    dead_letter_queue_source_arn: str
+    def __init__(self, delivery_id: _Optional[int] = ..., base_sequence: _Optional[int] = ..., batch: _Optional[bytes] = ..., first_message_id: _Optional[bytes] = ..., sent_timestamp_ms: _Optional[int] = ..., first_received_timestamp_ms: _Optional[int] = ..., receive_count: _Optional[int] = ..., sender_id: _Optional[str] = ..., visible_again_timestamp_ms: _Optional[int] = ..., dead_letter_queue_source_arn: _Optional[str] = ...) -> None: ...
 
 class ConsumeResponseView(_message.Message):
     __slots__ = ("deliveries", "confirmed_request_id")
