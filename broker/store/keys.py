@@ -11,6 +11,7 @@ ENTRIES        log id, base sequence         msgpack array ``EntryRecord``
 RUNS           log id, first sequence        msgpack array ``RunRecord``
 COUNTERS       log id                        msgpack array (see ``queues/state.py``)
 GARBAGE        log id                        msgpack: entries below this sequence number are to be swept
+DEDUP          log id, first sequence        msgpack: deduplication ids of messages accepted by a FIFO queue
 =============  ============================  ========================================================================
 
 Numbers in keys are unsigned, big-endian and 8 bytes wide, so that ranges are scans. A log id carries its partition in
@@ -44,6 +45,7 @@ class Table(IntEnum):
     RUNS = 6
     COUNTERS = 7
     GARBAGE = 8
+    DEDUP = 9
 
 
 _U64 = struct.Struct(">Q")
