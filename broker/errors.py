@@ -112,6 +112,20 @@ class UnsupportedOperation(BrokerError):
     shape = "UnsupportedOperation"
 
 
+class ResourceNotFound(BrokerError):
+    """An ARN or task handle of a message move task names nothing."""
+
+    code = "ResourceNotFoundException"
+    shape = "ResourceNotFoundException"
+
+
+class AccessDenied(BrokerError):
+    """Another account calls what the queue's policy does not allow it, or what only the owner may call."""
+
+    code = "AccessDenied"
+    shape = "AccessDeniedException"
+
+
 class StorageUnavailable(BrokerError):
     """The commit that would have made this request durable failed: nothing of the request was kept."""
 

@@ -32,6 +32,8 @@ GRPC_STATUS: Final[Mapping[type[BrokerError], grpc.StatusCode]] = {
     errors.InvalidBatchEntryId: grpc.StatusCode.INVALID_ARGUMENT,
     errors.BatchRequestTooLong: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnsupportedOperation: grpc.StatusCode.UNIMPLEMENTED,
+    errors.ResourceNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AccessDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
