@@ -34,7 +34,12 @@ KMS_KEY_ID_CHARACTERS_MAX: Final = 2_048  # KmsMasterKeyId (KMS API reference, K
 KMS_REUSE_SECONDS_MIN: Final = 60  # KmsDataKeyReusePeriodSeconds
 KMS_REUSE_SECONDS_MAX: Final = 86_400
 KMS_REUSE_SECONDS_DEFAULT: Final = 300
-POLICY_BYTES_MAX: Final = 8_192
+POLICY_BYTES_MAX: Final = 8_192  # Policy; this and the next four are its quotas
+POLICY_STATEMENTS_MAX: Final = 20
+POLICY_PRINCIPALS_MAX: Final = 50  # in all statements
+POLICY_CONDITIONS_MAX: Final = 10  # in all statements
+POLICY_STATEMENT_ACTIONS_MAX: Final = 7  # in each statement; AddPermission likewise
+LABEL_CHARACTERS_MAX: Final = 80  # AddPermission, Label
 TAGS_MAX: Final = 50
 TAG_KEY_CHARACTERS_MAX: Final = 128
 TAG_VALUE_CHARACTERS_MAX: Final = 256
@@ -63,6 +68,14 @@ ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
 SWEEP_ENTRIES_MAX: Final = 500
 RECEIVE_ROUNDS_MAX: Final = 20  # over expired messages that nobody has swept yet
 EXPIRY_RUNS_MAX: Final = 2_000
+DEAD_LETTERS_A_RECEIVE_MAX: Final = 1_000  # moved by one receive; each may be an entry of its own
+GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in one step
+
+# --- FIFO queues
+FIFO_LOOK_AHEAD_MESSAGES: Final = 120_000  # SQS: how far it looks for groups that may be delivered
+RECEIVE_ATTEMPT_SECONDS: Final = 300  # SQS: ReceiveRequestAttemptId
+RECEIVE_ATTEMPTS_MAX: Final = 10_000  # ours: attempts remembered for a queue; the oldest are forgotten first
+SEQUENCE_NUMBER_BASE: Final = 10**19  # ours: SequenceNumber is this plus the message's place, 20 digits as on AWS
 
 assert PRODUCE_BATCH_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert RETENTION_SECONDS_MIN <= RETENTION_SECONDS_DEFAULT <= RETENTION_SECONDS_MAX

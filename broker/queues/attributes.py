@@ -1,7 +1,7 @@
 """Queue attributes: names, ranges, defaults, and the typed values that the plane works with.
 
-Source: SetQueueAttributes and CreateQueue of the SQS API. FIFO attributes, dead-letter queues and permissions are
-recognised and refused until the plane has them. Never: knowledge of messages.
+Source: SetQueueAttributes and CreateQueue of the SQS API; section 2 of the queue reference. What a redrive policy says
+of another queue is checked by the plane, which knows the others. Never: knowledge of messages.
 """
 
 import json
@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from broker import limits
-from broker.errors import InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue, UnsupportedOperation
+from broker.errors import InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue
+from broker.queues.policy import check_policy
+from broker.queues.redrive import parse_redrive_allow_policy, parse_redrive_policy
 
 INTEGER_RANGES: Final[Mapping[str, tuple[int, int, int]]] = {
     # name: (default, lowest, highest)
@@ -35,7 +37,12 @@ DEFAULTS: Final[Mapping[str, str]] = {
     **{name: str(default) for name, (default, _, _) in INTEGER_RANGES.items()},
     "SqsManagedSseEnabled": "true",
 }
-FIFO_ONLY: Final = frozenset({"FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"})
+FIFO_DEFAULTS: Final[Mapping[str, str]] = {
+    "FifoQueue": "true",
+    "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "queue",
+    "FifoThroughputLimit": "perQueue",
+}
 COUNTS: Final = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -45,17 +52,23 @@ READ_ONLY: Final = frozenset({*COUNTS, "CreatedTimestamp", "LastModifiedTimestam
 OPTIONAL: Final = frozenset(
     {"Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds"}
 )
-KNOWN: Final = frozenset({*DEFAULTS, *FIFO_ONLY, *READ_ONLY, *OPTIONAL})
-_NOT_YET: Final = frozenset({"RedrivePolicy", "RedriveAllowPolicy"})
-_JSON: Final = frozenset({"Policy", *_NOT_YET})
+KNOWN: Final = frozenset({*DEFAULTS, *FIFO_DEFAULTS, *READ_ONLY, *OPTIONAL})
+_JSON: Final = frozenset({"Policy", "RedrivePolicy", "RedriveAllowPolicy"})
 
 
 class QueueAttributes:
-    """The settable attributes of a queue, as strings, and the numbers that are asked for on every call."""
+    """The settable attributes of a queue, as strings, and as values those that are asked for on every call.
+
+    ``values`` need only hold what differs from the defaults. ``redrive``: None without a dead-letter queue.
+    """
 
     __slots__ = (
+        "content_based_deduplication",
+        "deduplication_per_group",
         "delay_ms",
+        "fifo",
         "maximum_message_bytes",
+        "redrive",
         "retention_ms",
         "values",
         "visibility_timeout_ms",
@@ -63,18 +76,29 @@ class QueueAttributes:
     )
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self.values: dict[str, str] = {**DEFAULTS, **values}
+        self.fifo = values.get("FifoQueue") == "true"
+        self.values: dict[str, str] = {**DEFAULTS, **(FIFO_DEFAULTS if self.fifo else {}), **values}
         self.delay_ms = self._number("DelaySeconds") * 1000
         self.maximum_message_bytes = self._number("MaximumMessageSize")
         self.retention_ms = self._number("MessageRetentionPeriod") * 1000
         self.wait_time_seconds = self._number("ReceiveMessageWaitTimeSeconds")
         self.visibility_timeout_ms = self._number("VisibilityTimeout") * 1000
+        self.content_based_deduplication = self.values.get("ContentBasedDeduplication") == "true"
+        self.deduplication_per_group = self.values.get("DeduplicationScope") == "messageGroup"
+        redrive_policy = self.values.get("RedrivePolicy")
+        self.redrive = None if redrive_policy is None else parse_redrive_policy(redrive_policy)
 
     def _number(self, name: str) -> int:
         return int(self.values[name])
 
+    @classmethod
+    def of_new_queue(cls, requested: Mapping[str, str]) -> "QueueAttributes":
+        """Those of a queue that is created with the requested ones. Raises what ``changed_by`` raises."""
+        return cls({"FifoQueue": "true"} if requested_fifo(requested) else {}).changed_by(requested)
+
     def changed_by(self, requested: Mapping[str, str]) -> "QueueAttributes":
-        """These with the requested values, all of them or none. Raises InvalidAttributeName, InvalidAttributeValue."""
+        """These with the requested values, all of them or none. Raises InvalidAttributeName, InvalidAttributeValue,
+        InvalidParameterValue for redrive policies, OverLimit for a policy that is too large."""
         values = dict(self.values)
         if requested.get("KmsMasterKeyId") and _boolean_or_none(requested.get("SqsManagedSseEnabled")) == "true":
             raise InvalidAttributeName(
@@ -82,19 +106,24 @@ class QueueAttributes:
                 "You can either enable KMS SSE or SQS SSE."
             )
         for name, raw in requested.items():
-            value = _validated(name, raw)
+            value = _validated(name, raw, fifo=self.fifo)
             if value is None:
                 values.pop(name, None)
             else:
                 values[name] = value
             if name == "KmsMasterKeyId" and value is not None:
                 values["SqsManagedSseEnabled"] = "false"
+        if values.get("FifoThroughputLimit") == "perMessageGroupId" and values["DeduplicationScope"] != "messageGroup":
+            raise InvalidAttributeValue(
+                "Invalid value for the parameter FifoThroughputLimit. "
+                "Reason: To set FifoThroughputLimit to perMessageGroupId, the DeduplicationScope must be messageGroup."
+            )
         return QueueAttributes(values)
 
     def first_difference(self, requested: Mapping[str, str]) -> str | None:
         """The first requested attribute whose value differs from the current one; None when all are equal."""
         for name, raw in requested.items():
-            value, current = _validated(name, raw), self.values.get(name)
+            value, current = _validated(name, raw, fifo=self.fifo), self.values.get(name)
             if name in _JSON and value is not None and current is not None:
                 if json.loads(value) != json.loads(current):
                     return name
@@ -103,17 +132,17 @@ class QueueAttributes:
         return None
 
 
-def _validated(name: str, raw: str) -> str | None:
+def _validated(name: str, raw: str, *, fifo: bool) -> str | None:
     """The value as it is kept; None for one that is removed by the empty string."""
     if name in INTEGER_RANGES:
         _, lowest, highest = INTEGER_RANGES[name]
         return _integer(name, raw, lowest, highest)
+    if name in _CHOICES and not fifo:
+        raise InvalidAttributeName(f"You can specify the {name} only when FifoQueue is set to true.")
     validate = _VALIDATORS.get(name)
-    if validate is not None:
-        return validate(name, raw)
-    if name in {"FifoQueue", "ContentBasedDeduplication"} or name not in FIFO_ONLY:
+    if validate is None or (name in FIFO_DEFAULTS and not fifo):
         raise InvalidAttributeName(f"Unknown Attribute {name}.")
-    raise InvalidAttributeName(f"You can specify the {name} only when FifoQueue is set to true.")
+    return validate(name, raw)
 
 
 def _integer(name: str, raw: str, lowest: int, highest: int) -> str:
@@ -145,30 +174,48 @@ def _kms_key(name: str, raw: str) -> str | None:
     return raw or None
 
 
-def _policy(name: str, raw: str) -> str | None:
-    if not raw:
-        return None
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or len(raw.encode()) > limits.POLICY_BYTES_MAX:
+def _fifo_queue(name: str, raw: str) -> str:
+    if _boolean(name, raw) == "false":
+        raise InvalidAttributeValue(
+            f"Invalid value for the parameter {name}. Reason: Modifying queue type is not supported."
+        )
+    return "true"
+
+
+def _choice(name: str, raw: str) -> str:
+    if raw not in _CHOICES[name]:
         raise InvalidAttributeValue(f"Invalid value for the parameter {name}.")
     return raw
 
 
-def _not_yet(name: str, raw: str) -> str | None:
+def _policy(_name: str, raw: str) -> str | None:
     if raw:
-        raise UnsupportedOperation(f"{name} is not supported by this version of Heddle.")
-    return None
+        check_policy(raw)
+    return raw or None
 
 
+def _redrive_policy(_name: str, raw: str) -> str | None:
+    return parse_redrive_policy(raw).text() if raw else None
+
+
+def _redrive_allow_policy(_name: str, raw: str) -> str | None:
+    return parse_redrive_allow_policy(raw).text() if raw else None
+
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "DeduplicationScope": ("queue", "messageGroup"),
+    "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
+}
 _VALIDATORS: Final[Mapping[str, Callable[[str, str], str | None]]] = {
     "SqsManagedSseEnabled": _boolean,
     "KmsMasterKeyId": _kms_key,
     "KmsDataKeyReusePeriodSeconds": _kms_reuse_period,
     "Policy": _policy,
-    **dict.fromkeys(_NOT_YET, _not_yet),
+    "RedrivePolicy": _redrive_policy,
+    "RedriveAllowPolicy": _redrive_allow_policy,
+    "FifoQueue": _fifo_queue,
+    "ContentBasedDeduplication": _boolean,
+    **dict.fromkeys(_CHOICES, _choice),
 }
 
 

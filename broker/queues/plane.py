@@ -4,17 +4,13 @@ What concerns the messages of one queue is in ``queue.py``. Never: I/O beyond th
 """
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
-from typing import Final
-
-import msgpack
+from typing import Any, Final
 
 from broker import limits
 from broker.errors import (
+    AccessDenied,
     InvalidParameterValue,
     MissingParameter,
     PurgeQueueInProgress,
@@ -25,27 +21,24 @@ from broker.errors import (
 )
 from broker.log import Batches, Sweeper
 from broker.queues import attributes as attribute_rules
+from broker.queues import resource
 from broker.queues.attributes import QueueAttributes
+from broker.queues.dead_letters import DeadLetterSources
+from broker.queues.due import DueQueues
 from broker.queues.identity import Identity
+from broker.queues.paging import page
+from broker.queues.permissions import with_permission, without_permission
+from broker.queues.policy import allows
 from broker.queues.queue import Queue
+from broker.queues.redrive import check_target
 from broker.queues.runs import NEVER_MS
+from broker.queues.scope import Scope
 from broker.store import Store, Table
-from broker.store.keys import META_NEXT_LOG_ID, META_STORE_ID, resource, resource_prefix, u64, u64_value
+from broker.store.keys import META_STORE_ID
 
-_KIND: Final = "queue"
-_TOMBSTONE: Final = "queue.deleted"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _FIFO_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo", re.ASCII)
-_SCAN_RECORDS: Final = 10_000
-_STALE_MAX: Final = 1_000  # items of the timer heap that need not count, beyond one for each queue
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose resources a request speaks of."""
-
-    account: str
-    region: str
+_ARN: Final = re.compile(r"arn:aws:sqs:([^:]+):([^:]+):([^:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +60,16 @@ class Queues:
         purge_interval_ms: int = limits.PURGE_INTERVAL_SECONDS * 1000,
     ) -> None:
         self._store, self._batches, self._sweeper = store, batches, sweeper
-        self._deleted_recently_ms, self._purge_interval_ms = deleted_recently_ms, purge_interval_ms
+        self._purge_interval_ms = purge_interval_ms
         store_id = store.get(Table.META, META_STORE_ID)
         assert store_id is not None, "the store has no id: initialise it first"
         self.identity = Identity(store_id)
         self._queues: dict[tuple[str, str, str], Queue] = {}
-        self._tombstones: deque[tuple[int, bytes]] = deque()  # (deleted at, key), oldest first
-        self._due: list[tuple[int, int, Queue]] = []
+        self._tombstones = resource.Tombstones(store, kept_ms=deleted_recently_ms)
+        self._sources = DeadLetterSources()
+        self._due = DueQueues()
         self.on_due: Callable[[int], None] = lambda _due_ms: None
         """Told whenever something new becomes due, and when."""
-        self._due_pushes = 0  # breaks ties in the heap: queues have no order
         self._load()
 
     # --- finding
@@ -87,10 +80,13 @@ class Queues:
     def __len__(self) -> int:
         return len(self._queues)
 
-    def find(self, scope: Scope, queue_url: str) -> Queue:
+    def find(self, scope: Scope, queue_url: str, *actions: str) -> Queue:
         """The queue of a URL (its last two path segments are account and name) or of a bare name.
 
-        Raises MissingParameter for an empty URL, QueueDoesNotExist for anything that names no queue.
+        ``actions``: what the caller wants to do with it, by the names of AWS's operations. Other accounts may if the
+        queue's policy allows all of them; without any, only the owner may.
+
+        Raises MissingParameter for an empty URL, QueueDoesNotExist for anything that names no queue, AccessDenied.
         """
         if not queue_url:
             raise MissingParameter.named("QueueUrl")
@@ -98,37 +94,44 @@ class Queues:
         if queue is None:
             account, name = split_url(scope.account, queue_url)
             queue = self._queues.get((account, scope.region, name))
-            if queue is None or account != scope.account:
+            if queue is None:
                 raise QueueDoesNotExist
+            if account != scope.account:
+                _authorize(scope, queue, actions)
         return queue
 
     def by_name(self, scope: Scope, name: str, owner: str = "") -> Queue:
-        """GetQueueUrl. Raises InvalidParameterValue for an empty name, QueueDoesNotExist."""
+        """GetQueueUrl. Raises InvalidParameterValue for an empty name, QueueDoesNotExist, AccessDenied."""
         if not name:
             raise InvalidParameterValue("Value for parameter QueueName is invalid. Reason: Must specify a queue name.")
         queue = self._queues.get((owner or scope.account, scope.region, name))
         if queue is None:
             raise QueueDoesNotExist
+        if queue.account != scope.account:
+            _authorize(scope, queue, ("GetQueueUrl",))
         return queue
+
+    def by_arn(self, arn: str) -> Queue | None:
+        """The queue of an ARN, if there is one."""
+        parts = _ARN.fullmatch(arn)
+        return None if parts is None else self._queues.get((parts[2], parts[1], parts[3]))
 
     def page(self, scope: Scope, *, prefix: str, max_results: int | None, next_token: str) -> QueuePage:
         """ListQueues: by name. Raises InvalidParameterValue."""
-        if max_results is not None and not 1 <= max_results <= limits.LIST_RESULTS_MAX:
-            raise InvalidParameterValue(
-                "Value for parameter MaxResults is invalid. Reason: MaxResults must be an integer between 1 and 1000."
-            )
-        if next_token and max_results is None:
-            raise InvalidParameterValue("MaxResults is a mandatory parameter when you provide a value for NextToken.")
-        after = _decode_token(next_token) if next_token else ""
-        names = sorted(
+        names = (
             name
             for account, region, name in self._queues
-            if (account, region) == (scope.account, scope.region) and name.startswith(prefix) and name > after
+            if (account, region) == (scope.account, scope.region) and name.startswith(prefix)
         )
-        shown = names[: max_results or limits.LIST_RESULTS_MAX]
-        more = max_results is not None and len(names) > len(shown)
-        token = urlsafe_b64encode(shown[-1].encode()).decode() if more else ""
+        shown, token = page(names, max_results=max_results, next_token=next_token)
         return QueuePage([self._queues[scope.account, scope.region, name] for name in shown], token)
+
+    def page_of_sources(self, queue: Queue, *, max_results: int | None, next_token: str) -> QueuePage:
+        """ListDeadLetterSourceQueues: the queues whose redrive policy names this one, by name. Raises
+        InvalidParameterValue."""
+        sources = {source.name: source for source in self._sources.of(queue.arn)}
+        shown, token = page(sources, max_results=max_results, next_token=next_token)
+        return QueuePage([sources[name] for name in shown], token)
 
     # --- creating and deleting
 
@@ -138,20 +141,14 @@ class Queues:
         """CreateQueue: the existing queue when nothing that is requested differs from it."""
         if not name:
             raise MissingParameter.named("QueueName")
-        if attribute_rules.requested_fifo(requested):
-            if not _FIFO_NAME.fullmatch(name):
-                raise InvalidParameterValue(
-                    "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, "
-                    "must end with .fifo suffix and be 1 to 80 in length."
-                )
-            raise UnsupportedOperation("FIFO queues are not supported by this version of Heddle.")
-        if not _NAME.fullmatch(name):
-            raise InvalidParameterValue(
-                "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
-            )
-        attributes = QueueAttributes({}).changed_by(requested)
+        _check_name(name, fifo=attribute_rules.requested_fifo(requested))
+        attributes = QueueAttributes.of_new_queue(requested)
+        self._check_dead_letter_target(scope.queue_arn(name), attributes, requested)
         checked_tags = attribute_rules.check_tags(name, {}, tags)
-        self._refuse_deleted_recently(scope, name, now_ms)
+        if self._tombstones.stands(scope, name, now_ms):
+            raise QueueDeletedRecently(
+                "You must wait 60 seconds after deleting a queue before you can create another with the same name."
+            )
         existing = self._queues.get((scope.account, scope.region, name))
         if existing is not None:
             different = existing.attributes.first_difference(requested)
@@ -160,38 +157,32 @@ class Queues:
                     f"A queue already exists with the same name and a different value for attribute {different}"
                 )
             return existing
-        queue = Queue(
-            self._store,
-            self._batches,
-            on_due=self._on_due,
+        queue = self._take_up(
             account=scope.account,
             region=scope.region,
             name=name,
-            log_id=self._new_log_id(),
+            log_id=resource.new_log_id(self._store),
             created_ms=now_ms,
             modified_ms=now_ms,
             attributes=attributes,
             tags=checked_tags,
         )
-        self._queues[scope.account, scope.region, name] = queue
-        self._save(queue)
+        resource.save(self._store, queue)
         return queue
 
     def delete(self, scope: Scope, queue_url: str, now_ms: int) -> None:
         """DeleteQueue: at once, with all messages. Raises QueueDoesNotExist."""
         queue = self.find(scope, queue_url)
         del self._queues[queue.account, queue.region, queue.name]
-        self._store.delete(Table.RESOURCES, _key(_KIND, queue))
-        if self._deleted_recently_ms:
-            key = _key(_TOMBSTONE, queue)
-            self._store.put(Table.RESOURCES, key, msgpack.packb(now_ms))
-            self._tombstones.append((now_ms, key))
+        self._sources.forget(queue)
+        resource.remove(self._store, queue)
+        self._tombstones.add(queue, now_ms)
         self._sweeper.discard_log(queue.log_id)
         queue.end()
 
     def purge(self, scope: Scope, queue_url: str, now_ms: int) -> None:
         """PurgeQueue: all messages, whatever their state. Raises PurgeQueueInProgress."""
-        queue = self.find(scope, queue_url)
+        queue = self.find(scope, queue_url, "PurgeQueue")
         if queue.purged_ms and now_ms < queue.purged_ms + self._purge_interval_ms:
             raise PurgeQueueInProgress(
                 f"Only one PurgeQueue operation on {queue.name} is allowed every "
@@ -199,9 +190,9 @@ class Queues:
             )
         self._sweeper.discard(queue.log_id, queue.purge(now_ms))
         queue.purged_ms = now_ms
-        self._save(queue)
+        resource.save(self._store, queue)
 
-    # --- attributes and tags
+    # --- attributes, permissions and tags
 
     def get_attributes(self, queue: Queue, requested: list[str], now_ms: int) -> dict[str, str]:
         """GetQueueAttributes: those asked for and set. Raises InvalidAttributeName."""
@@ -222,40 +213,73 @@ class Queues:
         """SetQueueAttributes: all or nothing, at once."""
         if not requested:
             raise MissingParameter.named("Attribute.Name")
-        queue.set_attributes(queue.attributes.changed_by(requested), now_ms)
-        self._save(queue)
+        attributes = queue.attributes.changed_by(requested)
+        self._check_dead_letter_target(queue.arn, attributes, requested)
+        queue.set_attributes(attributes, now_ms)
+        self._sources.record(queue)
+        resource.save(self._store, queue)
         self._store.touch(queue)  # a shorter retention may be due earlier than announced
+
+    def add_permission(
+        self, queue: Queue, label: str, account_ids: Sequence[str], actions: Sequence[str], now_ms: int
+    ) -> None:
+        """AddPermission. Raises InvalidParameterValue, OverLimit."""
+        policy = with_permission(queue.attributes.values.get("Policy", ""), queue.arn, label, account_ids, actions)
+        self.set_attributes(queue, {"Policy": policy}, now_ms)
+
+    def remove_permission(self, queue: Queue, label: str, now_ms: int) -> None:
+        """RemovePermission. Raises InvalidParameterValue."""
+        policy = without_permission(queue.attributes.values.get("Policy", ""), label)
+        self.set_attributes(queue, {"Policy": policy}, now_ms)
+
+    def _check_dead_letter_target(self, arn: str, attributes: QueueAttributes, requested: Mapping[str, str]) -> None:
+        """Raises InvalidParameterValue for a requested redrive policy whose dead-letter queue is not there, or not for
+        the queue ``arn``."""
+        if attributes.redrive is not None and "RedrivePolicy" in requested:
+            check_target(
+                attributes.redrive,
+                requested["RedrivePolicy"],
+                source_arn=arn,
+                source_fifo=attributes.fifo,
+                target=self.by_arn(attributes.redrive.dead_letter_target_arn),
+            )
 
     def tag(self, queue: Queue, tags: Mapping[str, str]) -> None:
         """TagQueue. Raises MissingParameter, InvalidParameterValue."""
         if not tags:
             raise MissingParameter.named("Tags")
         queue.tags = attribute_rules.check_tags(queue.name, queue.tags, tags)
-        self._save(queue)
+        resource.save(self._store, queue)
 
     def untag(self, queue: Queue, keys: list[str]) -> None:
         """UntagQueue: keys that are not there are no error. Raises MissingParameter."""
         if not keys:
             raise MissingParameter.named("TagKeys")
         queue.tags = {key: value for key, value in queue.tags.items() if key not in keys}
-        self._save(queue)
+        resource.save(self._store, queue)
 
     # --- time
 
     def next_due_ms(self) -> int:
         """When ``advance`` next has something to do."""
-        return self._due[0][0] if self._due else NEVER_MS
+        return self._due.next_due_ms()
 
     def advance(self, now_ms: int) -> bool:
         """Does what time has brought to one queue. True when more is due already."""
-        if not self._due or self._due[0][0] > now_ms:
-            return False
-        due_ms, _, queue = heappop(self._due)
-        if not queue.deleted and queue.announced_due_ms == due_ms:
+        queue = self._due.pop(now_ms)
+        if queue is not None:
             queue.announced_due_ms = NEVER_MS
             queue.advance(now_ms)
             queue.announce_due()
         return self.next_due_ms() <= now_ms
+
+    def forget_tombstones(self, now_ms: int) -> None:
+        """Removes the records of deletions that no longer stand in the way of a new queue."""
+        self._tombstones.forget(now_ms)
+
+    def _on_due(self, queue: Queue, due_ms: int) -> None:
+        self._due.push(queue, due_ms)
+        self.on_due(due_ms)
 
     def warm(self, queue: Queue) -> None:
         """Loads a queue's state, so that its timers run although nobody uses it."""
@@ -270,6 +294,7 @@ class Queues:
         """Reads everything from the engine again. Those parked at queues that still exist stay parked."""
         before, self._queues = self._queues, {}
         self._due.clear()
+        self._tombstones.load()
         self._load()
         for key, old in before.items():
             new = self._queues.get(key)
@@ -281,63 +306,23 @@ class Queues:
             old.attributes, old.tags = new.attributes, new.tags
             old.modified_ms, old.purged_ms = new.modified_ms, new.purged_ms
             self._queues[key] = old
+        self._sources.replace(self)
 
     # --- at rest
 
     def _load(self) -> None:
-        self._tombstones = deque(sorted((msgpack.unpackb(record), key) for key, record in self._resources(_TOMBSTONE)))
-        for key, record in self._resources(_KIND):
-            _, account, region, name = key.decode().split("\0")
-            fields = msgpack.unpackb(record)
-            fields["attributes"] = QueueAttributes(fields["attributes"])
-            self._queues[account, region, name] = Queue(
-                self._store, self._batches, on_due=self._on_due, account=account, region=region, name=name, **fields
-            )
+        for fields in resource.saved(self._store):
+            self._take_up(**fields)
 
-    def _resources(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
-        start, stop = resource_prefix(kind)
-        while rows := self._store.engine.scan(Table.RESOURCES, start, stop, limit=_SCAN_RECORDS):
-            yield from rows
-            start = rows[-1][0] + b"\0"
-
-    def _save(self, queue: Queue) -> None:
-        record = {
-            "log_id": queue.log_id,
-            "created_ms": queue.created_ms,
-            "modified_ms": queue.modified_ms,
-            "purged_ms": queue.purged_ms,
-            "attributes": queue.attributes.values,
-            "tags": queue.tags,
-        }
-        self._store.put(Table.RESOURCES, _key(_KIND, queue), msgpack.packb(record))
-
-    def _new_log_id(self) -> int:
-        stored = self._store.get(Table.META, META_NEXT_LOG_ID)
-        log_id = 1 if stored is None else u64_value(stored)
-        self._store.put(Table.META, META_NEXT_LOG_ID, u64(log_id + 1))
-        return log_id
-
-    def _refuse_deleted_recently(self, scope: Scope, name: str, now_ms: int) -> None:
-        stored = self._store.get(Table.RESOURCES, resource(_TOMBSTONE, scope.account, scope.region, name))
-        if stored is not None and now_ms < msgpack.unpackb(stored) + self._deleted_recently_ms:
-            raise QueueDeletedRecently(
-                "You must wait 60 seconds after deleting a queue before you can create another with the same name."
-            )
-
-    def forget_tombstones(self, now_ms: int) -> None:
-        """Removes the records of deletions that no longer stand in the way of a new queue."""
-        while self._tombstones and self._tombstones[0][0] + self._deleted_recently_ms <= now_ms:
-            deleted_ms, key = self._tombstones.popleft()
-            if self._store.get(Table.RESOURCES, key) == msgpack.packb(deleted_ms):
-                self._store.delete(Table.RESOURCES, key)
-
-    def _on_due(self, queue: Queue, due_ms: int) -> None:
-        if len(self._due) > 2 * len(self._queues) + _STALE_MAX:
-            self._due = [item for item in self._due if not item[2].deleted and item[2].announced_due_ms == item[0]]
-            heapify(self._due)
-        self._due_pushes += 1
-        heappush(self._due, (due_ms, self._due_pushes, queue))
-        self.on_due(due_ms)
+    def _take_up(self, *, attributes: QueueAttributes, **fields: Any) -> Queue:
+        """A queue of these fields, among the others from here on."""
+        if attributes.fifo:
+            raise UnsupportedOperation("FIFO queues are not supported by this version of Heddle.")
+        queue = Queue(self._store, self._batches, on_due=self._on_due, attributes=attributes, **fields)
+        queue.resolve = self.by_arn
+        self._queues[queue.account, queue.region, queue.name] = queue
+        self._sources.record(queue)
+        return queue
 
 
 def split_url(account: str, queue_url: str) -> tuple[str, str]:
@@ -348,12 +333,27 @@ def split_url(account: str, queue_url: str) -> tuple[str, str]:
     return head.rpartition("/")[2], name
 
 
-def _key(kind: str, queue: Queue) -> bytes:
-    return resource(kind, queue.account, queue.region, queue.name)
+def _check_name(name: str, *, fifo: bool) -> None:
+    if fifo and not _FIFO_NAME.fullmatch(name):
+        raise InvalidParameterValue(
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, "
+            "must end with .fifo suffix and be 1 to 80 in length."
+        )
+    if not fifo and not _NAME.fullmatch(name):
+        raise InvalidParameterValue(
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
+        )
 
 
-def _decode_token(token: str) -> str:
-    try:
-        return urlsafe_b64decode(token.encode("ascii")).decode()
-    except ValueError as error:
-        raise InvalidParameterValue("Invalid or expired next token.") from error
+def _authorize(scope: Scope, queue: Queue, actions: Sequence[str]) -> None:
+    """Raises AccessDenied unless the queue's policy allows the caller, who does not own it, all the actions."""
+    if not actions:
+        raise AccessDenied(f"Access to the resource {queue.arn} is denied.")
+    policy = queue.attributes.values.get("Policy", "")
+    for action in actions:
+        if not allows(policy, scope.account, action, queue.arn):
+            name = f"sqs:{action.lower()}"
+            raise AccessDenied(
+                f"User: arn:aws:iam::{scope.account}:root is not authorized to perform: {name} on resource: "
+                f"{queue.arn} because no resource-based policy allows the {name} action"
+            )
