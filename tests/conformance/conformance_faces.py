@@ -5,20 +5,31 @@ back. A face never decides what is right: it knows no limits, no defaults and no
 protocol changes.
 """
 
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import grpc
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from heddle.v1 import queues_pb2, queues_pb2_grpc
 
-CALL_SECONDS_MAX: Final = 10
+CALL_SECONDS_MAX: Final = 30
 RESPONSE_BYTES_MAX: Final = 16 * 2**20  # ten messages of 1 MiB and their frames
 
 CAPITAL_WORDS: Final = {"md5": "MD5", "aws": "AWS"}
 """Words of field names that AWS writes in capitals."""
+
+MEMBERS_IN_LOWER_CASE: Final = {"ListDeadLetterSourceQueuesResponse": {"queue_urls": "queueUrls"}}
+"""What AWS itself writes with a small letter; required, so there even when it is empty."""
+
+NUMBERS: Final = {
+    *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_BOOL),
+    *(FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64),
+}
 
 
 class AwsError(Exception):
@@ -30,6 +41,17 @@ class AwsError(Exception):
         self.message = message
 
 
+Outcome = dict[str, Any] | AwsError
+"""The output's members, empty ones left out (text is ``str``, binary values are ``bytes``), or the refusal."""
+
+
+class Call(Protocol):
+    """A call that is under way."""
+
+    def ended(self) -> tuple[float, Outcome]:
+        """Waits for its end. The seconds that it took, and what came of it. Any failure but a refusal raises."""
+
+
 class Face(Protocol):
     """One protocol, spoken by a client."""
 
@@ -38,20 +60,30 @@ class Face(Protocol):
         """In test ids, and in rows that concern one protocol only."""
 
     @property
+    def virtual_time(self) -> bool:
+        """Whether a pause takes no time, so that rows may wait for days."""
+
+    @property
     def queue_does_not_exist(self) -> str:
         """The text of NonExistentQueue, which differs by protocol."""
 
-    def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
-        """The output's members, empty ones left out. Text is ``str``, binary values are ``bytes``.
+    def start(self, operation: str, members: Mapping[str, Any]) -> Call:
+        """Makes a call beside those that follow."""
 
-        Raises ``AwsError`` when the broker refuses; any other failure is an ``AssertionError``.
-        """
+    def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """The output. Raises ``AwsError`` when the broker refuses."""
+
+    def pause(self, seconds: float) -> None: ...
+
+    def now_s(self) -> float:
+        """Seconds since 1970, by the broker's clock."""
 
 
 class GrpcFace:
-    """The native API, over a synchronous channel."""
+    """The native API, over a channel."""
 
     name = "grpc"
+    virtual_time = False
     queue_does_not_exist = "The specified queue does not exist."
 
     def __init__(self, address: str) -> None:
@@ -63,14 +95,53 @@ class GrpcFace:
     def close(self) -> None:
         self._channel.close()
 
+    def start(self, operation: str, members: Mapping[str, Any]) -> Call:
+        return _GrpcCall(getattr(self._stub, operation), request_of(operation, members))
+
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
-        request = getattr(queues_pb2, f"{operation}Request")()
-        _fill(request, members)
+        return output_of(self.start(operation, members))
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def now_s(self) -> float:
+        return time.time()
+
+
+class _GrpcCall:
+    def __init__(self, method: Any, request: Message) -> None:
+        self._ended = threading.Event()
+        self._started_s = time.monotonic()
+        self._ended_s = 0.0
+        self._future = method.future(request, timeout=CALL_SECONDS_MAX)
+        self._future.add_done_callback(self._end)
+
+    def _end(self, _future: object) -> None:
+        self._ended_s = time.monotonic()
+        self._ended.set()
+
+    def ended(self) -> tuple[float, Outcome]:
+        assert self._ended.wait(CALL_SECONDS_MAX + 5), "no answer, and no end of the call at its deadline"
         try:
-            response: Message = getattr(self._stub, operation)(request, timeout=CALL_SECONDS_MAX)
+            outcome: Outcome = members_of(self._future.result())
         except grpc.RpcError as refusal:
-            raise _aws_error(refusal) from refusal
-        return _members(response)
+            outcome = aws_error(self._future.code(), self._future.details(), self._future.trailing_metadata() or ())
+            outcome.__cause__ = refusal
+        return self._ended_s - self._started_s, outcome
+
+
+def output_of(call: Call) -> dict[str, Any]:
+    """The output of a call that is under way. Raises ``AwsError`` when the broker refuses."""
+    _, outcome = call.ended()
+    if isinstance(outcome, AwsError):
+        raise outcome
+    return outcome
+
+
+def request_of(operation: str, members: Mapping[str, Any]) -> Message:
+    request: Message = getattr(queues_pb2, f"{operation}Request")()
+    _fill(request, members)
+    return request
 
 
 def _fill(message: Message, members: Mapping[str, Any]) -> None:
@@ -96,14 +167,26 @@ def _fill(message: Message, members: Mapping[str, Any]) -> None:
             setattr(message, field.name, value)
 
 
-def _members(message: Message) -> dict[str, Any]:
-    output: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        member = "".join(CAPITAL_WORDS.get(word, word.capitalize()) for word in field.name.split("_"))
+def members_of(message: Message) -> dict[str, Any]:
+    """What is set, and what is 0 or false: protobuf leaves those out, AWS does not."""
+    small = MEMBERS_IN_LOWER_CASE.get(message.DESCRIPTOR.name, {})
+    output: dict[str, Any] = {member: [] for member in small.values()}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.has_presence:
+            there = message.HasField(field.name)
+        else:
+            there = bool(value) or (field.cpp_type in NUMBERS and not field.is_repeated)
+        if not there:
+            continue
+        words = (CAPITAL_WORDS.get(word, word.capitalize()) for word in field.name.split("_"))
+        member = small.get(field.name) or "".join(words)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            output[member] = {key: _members(item) if isinstance(item, Message) else item for key, item in value.items()}
+            output[member] = {
+                key: members_of(item) if isinstance(item, Message) else item for key, item in value.items()
+            }
         elif field.message_type is not None:
-            output[member] = [_members(item) for item in value]
+            output[member] = [members_of(item) for item in value]
         elif field.is_repeated:
             output[member] = list(value)
         elif field.name == "body":
@@ -113,15 +196,15 @@ def _members(message: Message) -> dict[str, Any]:
     return output
 
 
-def _aws_error(refusal: Any) -> AwsError:
-    """The refusal (a ``grpc.RpcError`` that is a ``grpc.Call``) in AWS terms; any other failure fails the test."""
-    packed = [value for key, value in refusal.trailing_metadata() or () if key == "grpc-status-details-bin"]
-    assert packed, f"no google.rpc.Status: {refusal.code()}: {refusal.details()}"
+def aws_error(code: grpc.StatusCode, details: str | None, trailing_metadata: Any) -> AwsError:
+    """A refusal in AWS terms; any other failure fails the test."""
+    packed = [value for key, value in trailing_metadata if key == "grpc-status-details-bin"]
+    assert packed, f"no google.rpc.Status: {code}: {details}"
     status = Status.FromString(packed[0])
     info = ErrorInfo()
     assert len(status.details) == 1, status
     assert status.details[0].Unpack(info), status
     assert info.domain == "heddle", status
-    assert status.message == refusal.details(), status
-    assert refusal.code() not in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}, status
+    assert status.message == details, status
+    assert code not in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}, status
     return AwsError(info.reason, status.message)

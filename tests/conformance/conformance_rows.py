@@ -2,22 +2,32 @@
 
 A row is a table in ``queues/*.toml``. It names a state, makes calls and says what each gives:
 
-- ``name``; ``see``: the section of the AWS semantics that it holds the broker to; ``only``: the one face it concerns.
-- State before: ``queue`` = attributes of the row's own queue (``false``: not made); ``sent`` = bodies, or inputs of
+- ``name``; ``see``: the section of the AWS semantics that it holds the broker to; ``only``: the one face it concerns;
+  ``time = "virtual"``: it waits for so long that it runs only through faces where that takes no time.
+- State before: ``queue`` = attributes of the row's own queue (``false``: not made; with FifoQueue its name ends in
+  .fifo); ``queues`` = names and attributes of others, made before it in their order; ``sent`` = bodies, or inputs of
   SendMessage; ``received`` = how many messages one ReceiveMessage then returns.
-- Steps: ``before`` (a list), then the row's own call, then ``after`` (a list). A step has ``call`` and ``input`` (the
-  QueueUrl of the row's queue is added to operations that take one), and what comes of it: ``output`` or ``error`` (a
-  code, or a code and a message). A step without either must succeed. ``pause`` = seconds to wait first; ``repeat`` = n
-  calls, ``${i}`` counting from 0; ``seconds`` = [least, most] duration of the call; ``as`` = a name for the output;
-  ``start`` = a name: make the call beside the following steps, until a step with ``join`` = that name.
+- Steps: ``before`` (a list), then the row's own call, then ``after`` (a list); or ``steps`` instead of all three. A
+  step has ``call`` and ``input`` (the QueueUrl of the row's queue is added to operations that take one), and what
+  comes of it: ``output`` or ``error`` (a code, or a code and a message). A step without either must succeed.
+  ``pause`` = seconds to wait first; ``repeat`` = n calls, ``${i}`` counting from 0; ``seconds`` = [least, most]
+  duration of the call; ``as`` = a name for the output; ``start`` = a name: make the call beside the following steps,
+  until a step with ``join`` = that name; ``within`` = seconds in which the call, repeated, must come to fit.
+- Short forms of a step, with ``at`` = the URL of another queue: ``send`` = a body or a list of them; ``receive`` = the
+  bodies that a receive of ``most`` (10) messages returns, in this order and no others; ``delete`` = a body or a list
+  of them, and ``change`` = a body with ``to`` = seconds, by the latest receipt handle of that message.
 - ``cases``: a list of tables; the row runs once for each, with the table's keys as references.
 
-Texts hold references: ``${queue}`` (name of the row's queue), ``${url}`` (its URL), ``${handles.0}`` and ``${ids.0}``
-(receipt handles and message ids in the order in which they were received and sent), ``${face.queue_does_not_exist}``,
-the keys of the case and the outputs named by ``as``, with dots between member names and indexes. A text that is a
-reference and nothing else has the type of what it refers to.
+A body ``g/m`` (in ``sent`` and ``send``) is sent to message group g; to a FIFO queue (one whose URL ends in .fifo) with
+itself as its deduplication id.
 
-Made values: ``{ times = ["a", 81] }``, ``{ join = [...] }``, ``{ hex = "00ff" }`` (bytes),
+Texts hold references: ``${queue}``, ``${url}`` and ``${arn}`` of the row's queue; ``${NAME.queue}``, ``${NAME.url}``
+and ``${NAME.arn}`` of one of its ``queues``; ``${handles.0}`` and ``${ids.0}`` (receipt handles and message ids in the
+order in which they were received and sent); ``${receipt.BODY}`` (the latest receipt handle of that body);
+``${face.queue_does_not_exist}``, the keys of the case and the outputs named by ``as``, with dots between member names
+and indexes. A text that is a reference and nothing else has the type of what it refers to.
+
+Made values: ``{ times = ["a", 81] }``, ``{ join = [...] }``, ``{ hex = "00ff" }`` (bytes), ``{ base64 = "text" }``,
 ``{ count = 3, each = ... }`` (a list, ``${i}`` counting from 0), ``{ many = 3, key = ..., value = ... }`` (a table,
 likewise).
 
@@ -25,24 +35,33 @@ Expected values: a table names members that must be there and fit (others may be
 Where a plain value is too strict, a table with one of the keys of ``MATCHERS`` stands for it.
 """
 
+import base64
 import re
-import time
 import tomllib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from conformance_faces import AwsError, Face
+from conformance_faces import AwsError, Call, Face, Outcome
+from conformance_fits import mismatches
 
-OPERATIONS_WITHOUT_QUEUE_URL: Final = {"CreateQueue", "GetQueueUrl", "ListQueues"}
-STEP_KEYS: Final = {
-    *("call", "input", "output", "error", "pause", "repeat", "seconds", "as", "start", "join"),
+OPERATIONS_WITHOUT_QUEUE_URL: Final = {
+    *("CreateQueue", "GetQueueUrl", "ListQueues"),
+    *("StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask"),
 }
-ROW_KEYS: Final = STEP_KEYS | {"name", "see", "only", "queue", "sent", "received", "before", "after", "cases"}
+SHORT_FORMS: Final = {"send", "receive", "delete", "change"}
+STEP_KEYS: Final = {
+    *("call", "input", "output", "error", "pause", "repeat", "seconds", "as", "start", "join", "within"),
+    *SHORT_FORMS,
+    *("at", "most", "to"),
+}
+ROW_KEYS: Final = STEP_KEYS | {
+    *("name", "see", "only", "time", "queue", "queues", "sent", "received", "before", "after", "steps", "cases"),
+}
 REFERENCE: Final = re.compile(r"\$\{([^}]+)\}")
+RETRY_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +72,16 @@ class Row:
     table: Mapping[str, Any]
     case: Mapping[str, Any]
 
-    def concerns(self, face: str) -> bool:
-        return bool(self.table.get("only", face) == face)
+    def concerns(self, face: str, *, virtual_time: bool) -> bool:
+        return self.table.get("only", face) == face and ("time" not in self.table or virtual_time)
+
+    def steps(self) -> Iterator[Mapping[str, Any]]:
+        """In order, the row's own call among them."""
+        yield from self.table.get("before", ())
+        if "call" in self.table or "join" in self.table:
+            yield self.table
+        yield from self.table.get("after", ())
+        yield from self.table.get("steps", ())
 
 
 def load_rows(directory: Path) -> list[Row]:
@@ -68,11 +95,13 @@ def load_rows(directory: Path) -> list[Row]:
 def _rows_of(path: Path) -> Iterator[Row]:
     for table in tomllib.loads(path.read_text(encoding="utf-8"))["row"]:
         where = f"{path.stem}/{table['name']}"
-        own_steps = [*table.get("before", ()), *table.get("after", ())]
+        own_steps = [*table.get("before", ()), *table.get("after", ()), *table.get("steps", ())]
         assert set(table) <= ROW_KEYS, (where, set(table) - ROW_KEYS)
         assert "see" in table, where
+        assert table.get("time", "virtual") == "virtual", where
         assert all(set(step) <= STEP_KEYS for step in own_steps), where
-        assert any(step.get("output") or step.get("error") for step in [table, *own_steps]), f"{where} asserts nothing"
+        asserting = (step.get("output") or step.get("error") or "receive" in step for step in [table, *own_steps])
+        assert any(asserting), f"{where} asserts nothing"
         cases = table.get("cases")
         if cases is None:
             yield Row(where, table, {})
@@ -85,51 +114,94 @@ class _Run:
     """What a row knows while it runs."""
 
     face: Face
-    threads: ThreadPoolExecutor
     known: dict[str, Any]
-    started: dict[str, Future[tuple[float, dict[str, Any] | AwsError]]] = field(default_factory=dict)
+    started: dict[str, Call] = field(default_factory=dict)
+
+    def create(self, name: str, attributes: Mapping[str, str]) -> dict[str, str]:
+        made = _made(attributes, self.known)
+        if "FifoQueue" in made:
+            name += ".fifo"
+        url = self.face.call("CreateQueue", {"QueueName": name, "Attributes": made})["QueueUrl"]
+        return _names(name, url)
 
     def step(self, step: Mapping[str, Any]) -> None:
-        time.sleep(step.get("pause", 0))
+        self.face.pause(step.get("pause", 0))
         if "join" in step:
-            self._check(step, *self.started.pop(step["join"]).result())
+            self._check(step, *self.started.pop(step["join"]).ended())
             return
-        operation = _made(step["call"], self.known)
-        for index in range(step.get("repeat", 1)):
-            known = {**self.known, "i": str(index)}
-            members = _made(step.get("input", {}), known)
-            if operation not in OPERATIONS_WITHOUT_QUEUE_URL:
-                members = {"QueueUrl": self.known["url"], **members}
-            if "start" in step:
-                self.started[step["start"]] = self.threads.submit(self._timed_call, operation, members)
+        for plain in self._plain(step):
+            operation = _made(plain["call"], self.known)
+            for index in range(plain.get("repeat", 1)):
+                known = {**self.known, "i": str(index)}
+                members = _made(plain.get("input", {}), known)
+                if operation not in OPERATIONS_WITHOUT_QUEUE_URL:
+                    members = {"QueueUrl": self.known["url"], **members}
+                self._make(plain, operation, members)
+
+    def _make(self, step: Mapping[str, Any], operation: str, members: Mapping[str, Any]) -> None:
+        call = self.face.start(operation, members)
+        if "start" in step:
+            self.started[step["start"]] = call
+            return None
+        deadline = self.face.now_s() + step.get("within", 0)
+        while True:
+            try:
+                return self._check(step, *call.ended())
+            except AssertionError:
+                if self.face.now_s() >= deadline:
+                    raise
+            self.face.pause(RETRY_SECONDS)
+            call = self.face.start(operation, members)
+
+    def _plain(self, step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The step without short forms."""
+        form = next((name for name in step if name in SHORT_FORMS), None)
+        if form is None:
+            yield step
+            return
+        rest = {key: value for key, value in step.items() if key not in {form, "at", "most", "to", "pause"}}
+        url = _made(step.get("at", "${url}"), self.known)
+        target = {"QueueUrl": url, **step.get("input", {})}
+        what = _made(step[form], self.known)
+        if form == "receive":
+            fitting: dict[str, Any] = {"Messages": [{"Body": body} for body in what]} if what else {"only": {}}
+            most = {"MaxNumberOfMessages": step.get("most", 10)}
+            yield {"output": fitting, **rest, "call": "ReceiveMessage", "input": {**most, **target}}
+            return
+        for body in what if isinstance(what, list) else [what]:
+            if form == "send":
+                yield {**rest, "call": "SendMessage", "input": {**message_of(body, url), **target}}
+                continue
+            handle = {"ReceiptHandle": self.known["receipt"][body]}
+            if form == "delete":
+                yield {**rest, "call": "DeleteMessage", "input": {**handle, **target}}
             else:
-                self._check(step, *self._timed_call(operation, members))
+                change = {**handle, "VisibilityTimeout": step["to"]}
+                yield {**rest, "call": "ChangeMessageVisibility", "input": {**change, **target}}
 
-    def _timed_call(self, operation: str, members: Mapping[str, Any]) -> tuple[float, dict[str, Any] | AwsError]:
-        start = time.monotonic()
-        try:
-            outcome: dict[str, Any] | AwsError = self.face.call(operation, members)
-        except AwsError as refusal:
-            outcome = refusal
-        return time.monotonic() - start, outcome
-
-    def _check(self, step: Mapping[str, Any], seconds: float, outcome: dict[str, Any] | AwsError) -> None:
+    def _check(self, step: Mapping[str, Any], seconds: float, outcome: Outcome) -> None:
         what = step.get("call", f"join {step.get('join')}")
+        now_s = self.face.now_s()
         if isinstance(outcome, AwsError):
             assert "error" in step, f"{what} was refused: {outcome}"
             expected = _made(step["error"], self.known)
             code, message = expected if isinstance(expected, list) else (expected, {"present": True})
-            faults = [*mismatches(code, outcome.code, "code"), *mismatches(message, outcome.message, "message")]
+            faults = [
+                *mismatches(code, outcome.code, "code", now_s),
+                *mismatches(message, outcome.message, "message", now_s),
+            ]
         else:
             assert "error" not in step, f"{what} succeeded, not refused with {step['error']}: {outcome}"
             self._remember(step, outcome)
-            faults = list(mismatches(_made(step.get("output", {}), self.known), outcome, "output"))
+            faults = list(mismatches(_made(step.get("output", {}), self.known), outcome, "output", now_s))
         assert not faults, f"{what}: " + "\n".join(faults)
         least, most = step.get("seconds", (0, 60))
         assert least <= seconds <= most, f"{what} took {seconds:.3f} s"
 
     def _remember(self, step: Mapping[str, Any], output: dict[str, Any]) -> None:
-        self.known["handles"] += [message["ReceiptHandle"] for message in output.get("Messages", ())]
+        for message in output.get("Messages", ()):
+            self.known["handles"].append(message["ReceiptHandle"])
+            self.known["receipt"][message["Body"]] = message["ReceiptHandle"]
         self.known["ids"] += [entry["MessageId"] for entry in output.get("Successful", ()) if "MessageId" in entry]
         if "MessageId" in output:
             self.known["ids"].append(output["MessageId"])
@@ -137,35 +209,38 @@ class _Run:
             self.known[step["as"]] = output
 
 
+def message_of(body: str, queue_url: str) -> dict[str, Any]:
+    """The input of SendMessage that the short form of a message stands for."""
+    group, slash, _ = body.partition("/")
+    ids = {"MessageGroupId": group} if slash else {}
+    if slash and queue_url.endswith(".fifo"):
+        ids["MessageDeduplicationId"] = body
+    return {"MessageBody": body, **ids}
+
+
 def run_row(row: Row, face: Face) -> None:
     """Raises ``AssertionError`` where the broker deviates from the row."""
-    name = f"c{uuid.uuid4().hex[:16]}"
-    with ThreadPoolExecutor(max_workers=4) as threads:
-        known: dict[str, Any] = {"queue": name, "url": name, "face": face, "handles": [], "ids": []}
-        run = _Run(face, threads, known)
-        assert not set(row.case) & set(known), f"a case may not rename {sorted(known)}"
-        known.update(_made(row.case, known))
-        table = row.table
-        if table.get("queue", {}) is not False:
-            created = face.call("CreateQueue", {"QueueName": name, "Attributes": _made(table.get("queue", {}), known)})
-            known["url"] = created["QueueUrl"]
-        for body in _made(table.get("sent", []), known):
-            run.step({"call": "SendMessage", "input": {"MessageBody": body} if isinstance(body, str) else body})
-        if "received" in table:
-            count = table["received"]
-            run.step(
-                {
-                    "call": "ReceiveMessage",
-                    "input": {"MaxNumberOfMessages": count},
-                    "output": {"Messages": {"length": count}},
-                }
-            )
-        for step in table.get("before", ()):
-            run.step(step)
-        if "call" in table or "join" in table:
-            run.step(table)
-        for step in table.get("after", ()):
-            run.step(step)
+    table, name = row.table, f"c{uuid.uuid4().hex[:16]}"
+    known: dict[str, Any] = {"face": face, "handles": [], "receipt": {}, "ids": [], **_names(name, name)}
+    run = _Run(face, known)
+    assert not set(row.case) & set(known), f"a case may not rename {sorted(known)}"
+    known.update(_made(row.case, known))
+    for other, attributes in table.get("queues", {}).items():
+        known[other] = run.create(f"{name}-{other}", attributes)
+    if table.get("queue", {}) is not False:
+        known.update(run.create(name, table.get("queue", {})))
+    for body in _made(table.get("sent", []), known):
+        run.step({"send": body} if isinstance(body, str) else {"call": "SendMessage", "input": body})
+    if "received" in table:
+        count = table["received"]
+        fitting = {"Messages": {"length": count}}
+        run.step({"call": "ReceiveMessage", "input": {"MaxNumberOfMessages": count}, "output": fitting})
+    for step in row.steps():
+        run.step(step)
+
+
+def _names(name: str, url: str) -> dict[str, str]:
+    return {"queue": name, "url": url, "arn": f"arn:aws:sqs:us-east-1:000000000000:{name}"}
 
 
 def _made(value: Any, known: Mapping[str, Any]) -> Any:
@@ -185,6 +260,8 @@ def _made(value: Any, known: Mapping[str, Any]) -> Any:
             return "".join(_made(part, known) for part in parts)
         case {"hex": digits, **rest} if not rest:
             return bytes.fromhex(digits)
+        case {"base64": text, **rest} if not rest:
+            return base64.b64encode(_made(text, known).encode()).decode()
         case {"count": count, "each": item, **rest} if not rest:
             return [_made(item, {**known, "i": str(index)}) for index in range(_made(count, known))]
         case {"many": count, "key": key, "value": item, **rest} if not rest:
@@ -208,63 +285,3 @@ def _follow(path: str, known: Mapping[str, Any]) -> Any:
         else:
             value = getattr(value, part)
     return value
-
-
-def _fits_without_order(expected: list[Any], actual: Any) -> bool:
-    left = list(actual)
-    for item in expected:
-        found = next((one for one in left if not list(mismatches(item, one, ""))), None)
-        if found is None:
-            return False
-        left.remove(found)
-    return not left
-
-
-def _fits_only(expected: Mapping[str, Any], actual: Any) -> bool:
-    return set(actual) == set(expected) and not list(mismatches(expected, actual, ""))
-
-
-MATCHERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "present": lambda _, actual: actual is not None,  # there, whatever it is
-    "matches": lambda pattern, actual: re.fullmatch(pattern, actual, re.DOTALL) is not None,
-    "other": lambda value, actual: bool(actual != value),
-    "length": lambda count, actual: len(actual) == count,
-    "length_at_most": lambda count, actual: len(actual) <= count,
-    "unordered": _fits_without_order,  # these items in any order, and no others
-    "contains": lambda item, actual: item in actual,
-    "only": _fits_only,  # these members and no others
-    "keys": lambda keys, actual: sorted(actual) == sorted(keys),
-    "distinct": lambda member, actual: len({item[member] for item in actual}) == len(actual),
-    "seconds_ago_at_most": lambda age, actual: 0 <= time.time() - int(actual) <= age,  # epoch seconds
-    "ms_ago_at_most": lambda age, actual: -50 <= time.time() * 1000 - int(actual) <= age,  # epoch milliseconds
-    "uuid": lambda _, actual: str(uuid.UUID(actual)) == actual,
-}
-
-
-def mismatches(expected: Any, actual: Any, path: str) -> Iterator[str]:
-    """Sentences about where the actual value does not fit."""
-    if isinstance(expected, dict):
-        if expected and set(expected) <= set(MATCHERS):
-            for name, argument in expected.items():
-                if not MATCHERS[name](argument, actual):
-                    yield f"{path}: expected {name} {argument!r:.300}, got {actual!r:.300}"
-            return
-        if not isinstance(actual, Mapping):
-            yield f"{path}: expected members {sorted(expected)}, got {actual!r:.300}"
-            return
-        for key, value in expected.items():
-            if value == {"absent": True}:
-                if key in actual:
-                    yield f"{path}.{key}: expected to be absent, got {actual[key]!r:.300}"
-            elif key not in actual:
-                yield f"{path}.{key}: missing; there is {sorted(actual)}"
-            else:
-                yield from mismatches(value, actual[key], f"{path}.{key}")
-    elif isinstance(expected, list):
-        if not isinstance(actual, list) or len(actual) != len(expected):
-            yield f"{path}: expected {len(expected)} items, got {actual!r:.300}"
-            return
-        for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
-            yield from mismatches(one, other, f"{path}[{index}]")
-    elif type(expected) is not type(actual) or expected != actual:
-        yield f"{path}: expected {expected!r:.300}, got {actual!r:.300}"

@@ -1,37 +1,29 @@
 """The broker against the semantics of Amazon SQS, row by row, through every door it has."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import pytest
-from conformance_broker import running_broker
+from conformance_direct import DirectFace
 from conformance_faces import RESPONSE_BYTES_MAX, AwsError, Face, GrpcFace
-from conformance_rows import MATCHERS, Row, load_rows, mismatches, run_row
+from conformance_fits import MATCHERS, mismatches
+from conformance_rows import Row, load_rows, run_row
 from heddle.v1 import message_pb2, queues_pb2, queues_pb2_grpc
 
-ROWS = load_rows(Path(__file__).parent / "queues")
+ROWS: Final = load_rows(Path(__file__).parent / "queues")
+FACES: Final = (GrpcFace, DirectFace)
+PAIRS: Final = [
+    pytest.param(face.name, row, id=f"{face.name}-{row.id}")
+    for face in FACES
+    for row in ROWS
+    if row.concerns(face.name, virtual_time=face.virtual_time)
+]
 
 
-@pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    with running_broker(tmp_path_factory.mktemp("conformance")) as endpoints:
-        yield endpoints
-
-
-@pytest.fixture(scope="module", params=["grpc"])
-def face(ports: dict[str, Any]) -> Iterator[Face]:
-    grpc_face = GrpcFace(ports["grpc"])
-    yield grpc_face
-    grpc_face.close()
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_standard_queue(row: Row, face: Face) -> None:
-    if not row.concerns(face.name):
-        pytest.skip(f"concerns {row.table['only']} only")
+@pytest.mark.parametrize(("face", "row"), PAIRS, indirect=["face"])
+def test_row(row: Row, face: Face) -> None:
     run_row(row, face)
 
 
@@ -50,6 +42,13 @@ def test_standard_queue(row: Row, face: Face) -> None:
         ({"matches": "a"}, "ab"),
         ({"other": "a"}, "a"),
         ({"distinct": "A"}, [{"A": "1"}, {"A": "1"}]),
+        ({"increasing": "A"}, [{"A": "1"}, {"A": "2"}, {"A": "2"}]),
+        ({"increasing": "A"}, [{"A": "9"}, {"A": "10"}]),
+        ({"above": "2"}, "2"),
+        ({"above": "9"}, "10"),
+        ({"json": {"a": 1}}, '{"a": "1"}'),
+        ({"json": {"a": 1}}, '{"a": 1, "b": 2}'),
+        ({"base64_json": {"a": {"uuid": True}}}, "eyJhIjogMX0="),
         ({"keys": ["A"]}, {"A": "1", "B": "2"}),
         ("1", 1),
         (1, True),
@@ -60,12 +59,7 @@ def test_the_runner_sees_what_does_not_fit(expected: object, actual: object) -> 
 
 
 def test_there_are_rows_for_every_operation() -> None:
-    operations = {
-        step["call"]
-        for row in ROWS
-        for step in (row.table, *row.table.get("before", ()), *row.table.get("after", ()))
-        if "${" not in step.get("call", "${")
-    }
+    operations = {step["call"] for row in ROWS for step in row.steps() if "${" not in step.get("call", "${")}
     assert operations >= {
         *("CreateQueue", "DeleteQueue", "GetQueueUrl", "ListQueues", "GetQueueAttributes", "SetQueueAttributes"),
         *("PurgeQueue", "TagQueue", "UntagQueue", "ListQueueTags", "SendMessage", "SendMessageBatch"),
@@ -78,12 +72,12 @@ def test_matchers_do_not_look_like_members() -> None:
     assert all(name.islower() for name in MATCHERS)
 
 
-def test_in_flight_limit(ports: dict[str, Any], face: Face) -> None:
+def test_in_flight_limit(ports: dict[str, Any], grpc_face: GrpcFace) -> None:
     """4.4: at 120,000 in flight a short poll is refused and a long poll is empty; one delete lifts both.
 
     No row can reach that many in a reasonable time: they are put in flight over one stream of the native API.
     """
-    face.call("CreateQueue", {"QueueName": "in-flight-limit"})
+    grpc_face.call("CreateQueue", {"QueueName": "in-flight-limit"})
     queue = {"QueueUrl": "in-flight-limit"}
     with grpc.insecure_channel(
         ports["grpc"], options=[("grpc.max_receive_message_length", RESPONSE_BYTES_MAX)]
@@ -98,7 +92,7 @@ def test_in_flight_limit(ports: dict[str, Any], face: Face) -> None:
         )
         results = [result for response in produced for result in response.results]
         assert [result.error_code for result in results] == [""] * 13
-        received = face.call("ReceiveMessage", queue)["Messages"]
+        received = grpc_face.call("ReceiveMessage", queue)["Messages"]
 
         requests = SimpleQueue[queues_pb2.ConsumeRequest | None]()
         requests.put(queues_pb2.ConsumeRequest(queue_url="in-flight-limit", credit=119_999))
@@ -109,11 +103,11 @@ def test_in_flight_limit(ports: dict[str, Any], face: Face) -> None:
         assert in_flight == 120_000
 
         with pytest.raises(AwsError) as refusal:
-            face.call("ReceiveMessage", queue)
+            grpc_face.call("ReceiveMessage", queue)
         assert refusal.value.code == "OverLimit"
-        assert face.call("ReceiveMessage", {**queue, "WaitTimeSeconds": 1}) == {}
-        face.call("DeleteMessage", {**queue, "ReceiptHandle": received[0]["ReceiptHandle"]})
-        assert len(face.call("ReceiveMessage", {**queue, "MaxNumberOfMessages": 10})["Messages"]) == 1
+        assert grpc_face.call("ReceiveMessage", {**queue, "WaitTimeSeconds": 1}) == {}
+        grpc_face.call("DeleteMessage", {**queue, "ReceiptHandle": received[0]["ReceiptHandle"]})
+        assert len(grpc_face.call("ReceiveMessage", {**queue, "MaxNumberOfMessages": 10})["Messages"]) == 1
         requests.put(queues_pb2.ConsumeRequest(stop=True))
         requests.put(None)
         assert not [delivery for response in consumed for delivery in response.deliveries]
