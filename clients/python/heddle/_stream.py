@@ -23,6 +23,8 @@ Response_contra = TypeVar("Response_contra", contravariant=True)
 
 # How a stream ends when a connection or a broker goes away. (CANCELLED: a server that stops cuts its calls off.)
 _BROKEN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+# What grpc.aio itself reports, as INTERNAL and in place of the real status, when a stream ends under a write.
+_ENDED_UNDER_A_WRITE: Final = "Internal error from Core"
 
 
 class Machine(Protocol[Request_co, Response_contra]):
@@ -70,7 +72,7 @@ class Stream(Generic[Request, Response]):
                     error: HeddleError = Unavailable("heddle.UNAVAILABLE", "the broker ended the stream")
                 except grpc.aio.AioRpcError as failure:
                     error = error_of_rpc(failure)
-                    if failure.code() not in _BROKEN:
+                    if not _is_broken(failure):
                         machine.fail(error)
                         return
                 machine.disconnected(error)
@@ -124,3 +126,9 @@ class Stream(Generic[Request, Response]):
             async with asyncio.timeout_at(until):
                 await self._woken.wait()
         self._woken.clear()
+
+
+def _is_broken(failure: grpc.aio.AioRpcError) -> bool:
+    """The connection failed, and not the request. (If it was the request after all, the next stream tells.)"""
+    status = failure.code()
+    return status in _BROKEN or (status is grpc.StatusCode.INTERNAL and failure.details() == _ENDED_UNDER_A_WRITE)
