@@ -171,6 +171,32 @@ def test_statements_count_by_effect_and_not_by_order(
 # --- validation
 
 
+BAD_MEMBERS: list[Statement] = [
+    {"Effect": None},
+    {"Effect": "allow"},
+    {"Effect": ["Allow"]},
+    {"Sid": 7},
+    {"Note": "x"},
+    {"Principal": None},
+    {"Principal": "everyone"},
+    {"Principal": {}},
+    {"Principal": {"AWS": []}},
+    {"Principal": {"AWS": 111122223333}},
+    {"Principal": {"Robot": "x"}},
+    {"Principal": ["*"]},
+    {"NotPrincipal": "*"},
+    {"Action": None},
+    {"Action": []},
+    {"Action": {"AWS": "x"}},
+    {"NotAction": "SQS:SendMessage"},
+    {"Resource": []},
+    {"Resource": 7},
+    {"NotResource": "*"},
+    {"Condition": []},
+    {"Condition": {"Bool": "x"}},
+]
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -190,33 +216,7 @@ def test_statements_count_by_effect_and_not_by_order(
         {"Statement": [], "Version": ["2012-10-17"]},
         {"Statement": [], "Id": 7},
         {"Statement": [], "Note": "x"},
-        *(
-            {"Statement": [statement(**members)]}
-            for members in (
-                {"Effect": None},
-                {"Effect": "allow"},
-                {"Effect": ["Allow"]},
-                {"Sid": 7},
-                {"Note": "x"},
-                {"Principal": None},
-                {"Principal": "everyone"},
-                {"Principal": {}},
-                {"Principal": {"AWS": []}},
-                {"Principal": {"AWS": 111122223333}},
-                {"Principal": {"Robot": "x"}},
-                {"Principal": ["*"]},
-                {"NotPrincipal": "*"},
-                {"Action": None},
-                {"Action": []},
-                {"Action": {"AWS": "x"}},
-                {"NotAction": "SQS:SendMessage"},
-                {"Resource": []},
-                {"Resource": 7},
-                {"NotResource": "*"},
-                {"Condition": []},
-                {"Condition": {"Bool": "x"}},
-            )
-        ),
+        *({"Statement": [statement(**members)]} for members in BAD_MEMBERS),
     ],
     ids=str,
 )
