@@ -17,7 +17,6 @@ from broker.errors import (
     QueueDeletedRecently,
     QueueDoesNotExist,
     QueueNameExists,
-    UnsupportedOperation,
 )
 from broker.log import Batches, Sweeper
 from broker.queues import attributes as attribute_rules
@@ -25,7 +24,9 @@ from broker.queues import resource
 from broker.queues.attributes import QueueAttributes
 from broker.queues.dead_letters import DeadLetterSources
 from broker.queues.due import DueQueues
+from broker.queues.fifo import FifoQueue
 from broker.queues.identity import Identity
+from broker.queues.move_tasks import MoveTasks
 from broker.queues.paging import page
 from broker.queues.permissions import with_permission, without_permission
 from broker.queues.policy import allows
@@ -71,6 +72,7 @@ class Queues:
         self.on_due: Callable[[int], None] = lambda _due_ms: None
         """Told whenever something new becomes due, and when."""
         self._load()
+        self.move_tasks = MoveTasks(store, self.by_arn, self._is_dead_letter_queue, self._new_task_id)
 
     # --- finding
 
@@ -133,6 +135,9 @@ class Queues:
         shown, token = page(sources, max_results=max_results, next_token=next_token)
         return QueuePage([sources[name] for name in shown], token)
 
+    def _is_dead_letter_queue(self, queue: Queue) -> bool:
+        return bool(self._sources.of(queue.arn))
+
     # --- creating and deleting
 
     def create(
@@ -175,6 +180,7 @@ class Queues:
         queue = self.find(scope, queue_url)
         del self._queues[queue.account, queue.region, queue.name]
         self._sources.forget(queue)
+        self.move_tasks.forget(queue.arn)
         resource.remove(self._store, queue)
         self._tombstones.add(queue, now_ms)
         self._sweeper.discard_log(queue.log_id)
@@ -307,6 +313,7 @@ class Queues:
             old.modified_ms, old.purged_ms = new.modified_ms, new.purged_ms
             self._queues[key] = old
         self._sources.replace(self)
+        self.move_tasks.reset()
 
     # --- at rest
 
@@ -316,13 +323,17 @@ class Queues:
 
     def _take_up(self, *, attributes: QueueAttributes, **fields: Any) -> Queue:
         """A queue of these fields, among the others from here on."""
-        if attributes.fifo:
-            raise UnsupportedOperation("FIFO queues are not supported by this version of Heddle.")
-        queue = Queue(self._store, self._batches, on_due=self._on_due, attributes=attributes, **fields)
+        kind = FifoQueue if attributes.fifo else Queue
+        queue = kind(self._store, self._batches, on_due=self._on_due, attributes=attributes, **fields)
         queue.resolve = self.by_arn
         self._queues[queue.account, queue.region, queue.name] = queue
         self._sources.record(queue)
         return queue
+
+    def _new_task_id(self) -> str:
+        """A UUID that names no message and no other task: batch ids are given out once, and this one is of no batch."""
+        (task_id,) = self.identity.message_ids(self._batches.ids.new(), 0, 1)
+        return task_id
 
 
 def split_url(account: str, queue_url: str) -> tuple[str, str]:

@@ -12,17 +12,12 @@ from broker import limits
 from broker.api.desk import Desk, settled
 from broker.api.grpc.consume import Consume
 from broker.api.grpc.produce import Produce
+from broker.api.grpc.receive import ReceiveCall
+from broker.api.grpc.scope import scope_of
 from broker.api.grpc.status import abort, bare
-from broker.errors import (
-    BrokerError,
-    InvalidParameterValue,
-    MissingParameter,
-    ShuttingDown,
-    StorageUnavailable,
-    UnsupportedOperation,
-)
-from broker.queues import Queue, Scope, Taken, operations
-from broker.store import Commit
+from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, StorageUnavailable
+from broker.queues import Queue, Scope, operations
+from broker.queues.move_tasks import MoveTask
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = TypeVar("Request")
@@ -65,8 +60,9 @@ class QueuesService:
     def _scope(self, context: Context) -> Scope:
         return scope_of(context, self._desk.default_scope)
 
-    def _find(self, context: Context, queue_url: str) -> Queue:
-        return self._queues.find(self._scope(context), queue_url)
+    def _find(self, context: Context, queue_url: str, *actions: str) -> Queue:
+        """The queue for a call that needs the right to these actions; without any, the owner's alone."""
+        return self._queues.find(self._scope(context), queue_url, *actions)
 
     def _url(self, scope: Scope, queue: Queue) -> str:
         return self._desk.queue_url(Scope(queue.account, scope.region), queue.name)
@@ -112,7 +108,7 @@ class QueuesService:
     async def GetQueueAttributes(  # noqa: N802
         self, request: pb.GetQueueAttributesRequest, context: Context
     ) -> pb.GetQueueAttributesResponse:
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "GetQueueAttributes")
         attributes = self._queues.get_attributes(queue, list(request.attribute_names), self._desk.now_ms())
         await self._desk.durable()
         return pb.GetQueueAttributesResponse(attributes=attributes)
@@ -150,14 +146,76 @@ class QueuesService:
         await self._desk.durable()
         return pb.ListQueueTagsResponse(tags=queue.tags)
 
-    # --- recognised, and refused until the plane has them
+    # --- permissions
 
     @_answering
-    async def _not_yet(self, request: object, context: Context) -> NoReturn:  # noqa: ARG002
-        raise UnsupportedOperation("The operation is not supported by this version of Heddle.")
+    async def AddPermission(self, request: pb.AddPermissionRequest, context: Context) -> pb.AddPermissionResponse:  # noqa: N802
+        _require(Label=request.label, Actions=request.actions)
+        queue = self._find(context, request.queue_url)
+        self._queues.add_permission(queue, request.label, request.aws_account_ids, request.actions, self._desk.now_ms())
+        await self._desk.durable()
+        return pb.AddPermissionResponse()
 
-    AddPermission = RemovePermission = ListDeadLetterSourceQueues = _not_yet
-    StartMessageMoveTask = ListMessageMoveTasks = CancelMessageMoveTask = _not_yet
+    @_answering
+    async def RemovePermission(  # noqa: N802
+        self, request: pb.RemovePermissionRequest, context: Context
+    ) -> pb.RemovePermissionResponse:
+        _require(Label=request.label)
+        queue = self._find(context, request.queue_url)
+        self._queues.remove_permission(queue, request.label, self._desk.now_ms())
+        await self._desk.durable()
+        return pb.RemovePermissionResponse()
+
+    # --- dead-letter queues
+
+    @_answering
+    async def ListDeadLetterSourceQueues(  # noqa: N802
+        self, request: pb.ListDeadLetterSourceQueuesRequest, context: Context
+    ) -> pb.ListDeadLetterSourceQueuesResponse:
+        scope = self._scope(context)
+        page = self._queues.page_of_sources(
+            self._queues.find(scope, request.queue_url, "ListDeadLetterSourceQueues"),
+            max_results=request.max_results if request.HasField("max_results") else None,
+            next_token=request.next_token,
+        )
+        await self._desk.durable()
+        return pb.ListDeadLetterSourceQueuesResponse(
+            queue_urls=[self._url(scope, queue) for queue in page.queues], next_token=page.next_token
+        )
+
+    @_answering
+    async def StartMessageMoveTask(  # noqa: N802
+        self, request: pb.StartMessageMoveTaskRequest, context: Context
+    ) -> pb.StartMessageMoveTaskResponse:
+        await self._desk.admit()
+        rate = request.max_number_of_messages_per_second
+        handle = self._queues.move_tasks.start(
+            self._scope(context),
+            request.source_arn,
+            request.destination_arn or None,
+            rate if request.HasField("max_number_of_messages_per_second") else None,
+            self._desk.now_ms(),
+        )
+        await self._desk.durable()
+        return pb.StartMessageMoveTaskResponse(task_handle=handle)
+
+    @_answering
+    async def ListMessageMoveTasks(  # noqa: N802
+        self, request: pb.ListMessageMoveTasksRequest, context: Context
+    ) -> pb.ListMessageMoveTasksResponse:
+        max_results = request.max_results if request.HasField("max_results") else None
+        tasks = self._queues.move_tasks.list(self._scope(context), request.source_arn, max_results)
+        response = pb.ListMessageMoveTasksResponse(results=map(_task_result, tasks))
+        await self._desk.durable()
+        return response
+
+    @_answering
+    async def CancelMessageMoveTask(  # noqa: N802
+        self, request: pb.CancelMessageMoveTaskRequest, context: Context
+    ) -> pb.CancelMessageMoveTaskResponse:
+        moved = self._queues.move_tasks.cancel(self._scope(context), request.task_handle)
+        await self._desk.durable()
+        return pb.CancelMessageMoveTaskResponse(approximate_number_of_messages_moved=moved)
 
     # --- messages
 
@@ -168,7 +226,7 @@ class QueuesService:
         await desk.admit()
         scope = self._scope(context)
         response = operations.send_message(
-            self._queues.find(scope, request.queue_url),
+            self._queues.find(scope, request.queue_url, "SendMessage"),
             request,
             identity=self._queues.identity,
             now_ms=desk.now_ms(),
@@ -185,7 +243,7 @@ class QueuesService:
         await desk.admit()
         scope = self._scope(context)
         response = operations.send_message_batch(
-            self._queues.find(scope, request.queue_url),
+            self._queues.find(scope, request.queue_url, "SendMessageBatch"),
             request,
             identity=self._queues.identity,
             now_ms=desk.now_ms(),
@@ -196,9 +254,9 @@ class QueuesService:
 
     @_answering
     async def ReceiveMessage(self, request: pb.ReceiveMessageRequest, context: Context) -> pb.ReceiveMessageResponse:  # noqa: N802
-        queue = self._find(context, request.queue_url)
-        operations.check_receive(request)
-        call = _ReceiveCall(self._desk, queue, request)
+        queue = self._find(context, request.queue_url, "ReceiveMessage")
+        operations.check_receive(queue, request)
+        call = ReceiveCall(self._desk, queue, request)
         taken = await call.receive()
         try:
             payloads = await self._desk.payloads(taken)
@@ -214,7 +272,7 @@ class QueuesService:
     @_answering
     async def DeleteMessage(self, request: pb.DeleteMessageRequest, context: Context) -> pb.DeleteMessageResponse:  # noqa: N802
         _require(ReceiptHandle=request.receipt_handle)
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "DeleteMessage")
         operations.delete_message(
             queue, request.receipt_handle, identity=self._queues.identity, now_ms=self._desk.now_ms()
         )
@@ -225,7 +283,7 @@ class QueuesService:
     async def DeleteMessageBatch(  # noqa: N802
         self, request: pb.DeleteMessageBatchRequest, context: Context
     ) -> pb.DeleteMessageBatchResponse:
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "DeleteMessageBatch")
         response = operations.delete_message_batch(
             queue, request, identity=self._queues.identity, now_ms=self._desk.now_ms()
         )
@@ -237,7 +295,7 @@ class QueuesService:
         self, request: pb.ChangeMessageVisibilityRequest, context: Context
     ) -> pb.ChangeMessageVisibilityResponse:
         _require(ReceiptHandle=request.receipt_handle, VisibilityTimeout=request.HasField("visibility_timeout"))
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "ChangeMessageVisibility")
         operations.change_visibility(queue, request, identity=self._queues.identity, now_ms=self._desk.now_ms())
         await self._desk.durable()
         return pb.ChangeMessageVisibilityResponse()
@@ -246,7 +304,7 @@ class QueuesService:
     async def ChangeMessageVisibilityBatch(  # noqa: N802
         self, request: pb.ChangeMessageVisibilityBatchRequest, context: Context
     ) -> pb.ChangeMessageVisibilityBatchResponse:
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "ChangeMessageVisibilityBatch")
         response = operations.change_visibility_batch(
             queue, request, identity=self._queues.identity, now_ms=self._desk.now_ms()
         )
@@ -255,7 +313,7 @@ class QueuesService:
 
     @_answering
     async def PeekMessages(self, request: pb.PeekMessagesRequest, context: Context) -> pb.PeekMessagesResponse:  # noqa: N802
-        queue = self._find(context, request.queue_url)
+        queue = self._find(context, request.queue_url, "ReceiveMessage")
         count = request.max_number_of_messages if request.HasField("max_number_of_messages") else 10
         if not 1 <= count <= limits.PEEK_MESSAGES_MAX:
             raise InvalidParameterValue(
@@ -287,80 +345,6 @@ class QueuesService:
         await self.refuse(context, refusal)
 
 
-class _ReceiveCall:
-    """One ReceiveMessage: a short poll, or a place in the queue's line until messages, the deadline or the end."""
-
-    def __init__(self, desk: Desk, queue: Queue, request: pb.ReceiveMessageRequest) -> None:
-        self._desk, self._queue = desk, queue
-        self._count = request.max_number_of_messages if request.HasField("max_number_of_messages") else 1
-        self._visibility_ms = request.visibility_timeout * 1000 if request.HasField("visibility_timeout") else None
-        self._wait_seconds = (
-            request.wait_time_seconds if request.HasField("wait_time_seconds") else queue.attributes.wait_time_seconds
-        )
-        self._served: asyncio.Future[list[Taken]] | None = None
-        self.commit: Commit | None = None
-        """After which the answer may go out."""
-
-    async def receive(self) -> list[Taken]:
-        queue, desk = self._queue, self._desk
-        taken: list[Taken] = []
-        if not queue.takers:  # those who wait already are first
-            taken = self._take(desk.now_ms())
-        if not taken and self._wait_seconds:
-            taken = await self._wait()
-        elif not taken:
-            queue.refuse_over_limit()
-        if not taken:
-            queue.activity.empty_receives += 1
-            self.commit = desk.store.durable()
-        return taken
-
-    def _take(self, now_ms: int) -> list[Taken]:
-        taken = self._queue.receive(self._count, visibility_ms=self._visibility_ms, now_ms=now_ms)
-        self.commit = self._desk.store.durable()
-        return taken
-
-    async def _wait(self) -> list[Taken]:
-        if self._desk.stopping.is_set():
-            raise ShuttingDown("The broker is shutting down.")
-        self._served = asyncio.get_running_loop().create_future()
-        self._queue.park(self)
-        deadline = asyncio.get_running_loop().call_later(self._wait_seconds, self.end_wait)
-        self._desk.parked.add(self)
-        try:
-            return await self._served
-        except asyncio.CancelledError:
-            if self._served.done() and not self._served.cancelled():
-                self.give_back(self._served.result())
-            raise
-        finally:
-            self._desk.parked.discard(self)
-            deadline.cancel()
-            self._queue.leave(self)
-
-    def end_wait(self) -> None:
-        """Nothing came: the call returns empty."""
-        if self._served is not None and not self._served.done():
-            self._served.set_result([])
-
-    def serve(self, queue: Queue) -> bool:  # noqa: ARG002
-        assert self._served is not None
-        if not self._served.done():
-            taken = self._take(self._desk.now_ms())
-            if not taken:
-                return True
-            self._served.set_result(taken)
-        return False
-
-    def queue_deleted(self) -> None:
-        self.end_wait()
-
-    def give_back(self, taken: list[Taken]) -> None:
-        if not self._queue.deleted:
-            for part in taken:
-                self._queue.give_back(part.lo, part.hi, self._desk.now_ms(), delivery_id=part.delivery_id)
-
-
 def _require(**members: object) -> None:
     """Raises MissingParameter for the first that is absent: AWS looks for those before it looks for the queue."""
     for name, value in members.items():
@@ -368,18 +352,15 @@ def _require(**members: object) -> None:
             raise MissingParameter.named(name)
 
 
-def scope_of(context: Context, default: Scope) -> Scope:
-    """The account and region that the call's metadata names, the broker's own where it names none."""
-    account, region = default.account, default.region
-    for key, value in context.invocation_metadata() or ():
-        if key == "heddle-account":
-            account = str(value)
-        elif key == "heddle-region":
-            region = str(value)
-    if account is default.account and region is default.region:
-        return default
-    if not (len(account) == 12 and account.isascii() and account.isdigit()):
-        raise InvalidParameterValue(f"Value {account} for metadata heddle-account is invalid. Reason: 12 digits.")
-    if not (region.isascii() and region.replace("-", "").isalnum() and len(region) <= 64):
-        raise InvalidParameterValue(f"Value {region} for metadata heddle-region is invalid. Reason: not a region name.")
-    return Scope(account, region)
+def _task_result(task: MoveTask) -> pb.ListMessageMoveTasksResultEntry:
+    return pb.ListMessageMoveTasksResultEntry(
+        task_handle=task.handle or None,
+        status=task.status,
+        source_arn=task.source_arn,
+        destination_arn=task.destination_arn or None,
+        max_number_of_messages_per_second=task.rate or None,
+        approximate_number_of_messages_moved=task.moved,
+        approximate_number_of_messages_to_move=task.to_move,
+        failure_reason=task.failure_reason or None,
+        started_timestamp=task.started_ms,
+    )
