@@ -9,11 +9,12 @@ from heapq import nlargest
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from broker.log import Batches
 from broker.queues import Queue, Queues
+from broker.queues.fifo import FifoQueue
 from broker.store import Store
 
 OTHER_QUEUES: Final = "(other)"
@@ -23,20 +24,24 @@ _ROW_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 QueueKey = tuple[str, str, str]
 _QUEUE_GAUGES: Final = (
-    ("visible", "Messages available for receive (AWS ApproximateNumberOfMessagesVisible)."),
-    ("in_flight", "Messages received and not yet deleted (AWS ApproximateNumberOfMessagesNotVisible)."),
-    ("delayed", "Messages whose delay is not over (AWS ApproximateNumberOfMessagesDelayed)."),
+    ("visible_messages", "Messages available for receive (AWS ApproximateNumberOfMessagesVisible)."),
+    ("in_flight_messages", "Messages received and not yet deleted (AWS ApproximateNumberOfMessagesNotVisible)."),
+    ("delayed_messages", "Messages whose delay is not over (AWS ApproximateNumberOfMessagesDelayed)."),
+    ("oldest_message_age_seconds", "Age of the oldest message (AWS ApproximateAgeOfOldestMessage)."),
+    (
+        "in_flight_groups",
+        "FIFO queues: message groups with messages in flight (AWS ApproximateNumberOfGroupsWithInflightMessages).",
+    ),
 )
 _QUEUE_COUNTERS: Final = (
     ("sent_messages", "Messages sent (AWS NumberOfMessagesSent)."),
     ("sent_bytes", "Bytes of messages sent, packed."),
+    ("deduplicated_messages", "Messages sent again and dropped (AWS NumberOfDeduplicatedSentMessages)."),
     ("received_messages", "Messages handed out by receives (AWS NumberOfMessagesReceived)."),
     ("deleted_messages", "Messages deleted (AWS NumberOfMessagesDeleted)."),
     ("expired_messages", "Messages removed because their retention ended."),
+    ("moved_messages", "Messages moved to the dead-letter queue."),
     ("empty_receives", "Receives that returned nothing (AWS NumberOfEmptyReceives)."),
-)
-_EMPTY_ROW: Final = dict.fromkeys(
-    ("oldest_message_age", *(name for name, _ in _QUEUE_GAUGES), *(name for name, _ in _QUEUE_COUNTERS)), 0.0
 )
 _QUEUES_A_SLICE: Final = 100
 
@@ -89,7 +94,7 @@ class BrokerCollector(Collector):
         rows: dict[QueueKey, dict[str, float]] = {}
         parked = 0
         for number, (key, queue) in enumerate(self._keyed(), start=1):
-            _add(rows.setdefault(key, _EMPTY_ROW.copy()), queue, self._now_ms())
+            _add(rows.setdefault(key, {}), queue, self._now_ms())
             parked += len(queue.takers)
             if number % _QUEUES_A_SLICE == 0:
                 yield
@@ -117,20 +122,21 @@ class BrokerCollector(Collector):
     def _per_queue(self) -> Iterator[Metric]:
         rows = self._rows
         for name, documentation in _QUEUE_GAUGES:
-            gauge = GaugeMetricFamily(f"heddle_queue_{name}_messages", documentation, labels=_LABELS)
+            gauge = GaugeMetricFamily(f"heddle_queue_{name}", documentation, labels=_LABELS)
             _fill(gauge, rows, name)
             yield gauge
-        age = GaugeMetricFamily(
-            "heddle_queue_oldest_message_age_seconds",
-            "Age of the oldest message (AWS ApproximateAgeOfOldestMessage).",
-            labels=_LABELS,
-        )
-        _fill(age, rows, "oldest_message_age")
-        yield age
         for name, documentation in _QUEUE_COUNTERS:
             counter = CounterMetricFamily(f"heddle_queue_{name}", documentation, labels=_LABELS)
             _fill(counter, rows, name)
             yield counter
+        size = SummaryMetricFamily(
+            "heddle_queue_sent_message_size_bytes",
+            "Sizes of the messages sent, packed (AWS SentMessageSize).",
+            labels=_LABELS,
+        )
+        for key, row in rows.items():
+            size.add_metric(key, int(row["sent_messages"]), row["sent_bytes"])
+        yield size
 
     def _keyed(self) -> Iterator[tuple[QueueKey, Queue]]:
         """Each queue with the series that it counts for: its own for the busiest, one for all others together."""
@@ -147,22 +153,30 @@ def _busyness(queue: Queue) -> int:
 
 
 def _add(row: dict[str, float], queue: Queue, now_ms: int) -> None:
+    """Adds a queue's numbers to its series (of the ages it is the highest), and nothing that does not concern it."""
     for name, _ in _QUEUE_COUNTERS:
-        row[name] += getattr(queue.activity, name)
+        _sum(row, name, getattr(queue.activity, name))
     if not queue.loaded:  # just started: the engine room loads it soon, a scrape does not wait for the disk
         return
     visible, in_flight, delayed = queue.counts(now_ms)
-    row["visible"] += visible
-    row["in_flight"] += in_flight
-    row["delayed"] += delayed
+    _sum(row, "visible_messages", visible)
+    _sum(row, "in_flight_messages", in_flight)
+    _sum(row, "delayed_messages", delayed)
+    if isinstance(queue, FifoQueue):
+        _sum(row, "in_flight_groups", queue.groups_in_flight())
     oldest_ms = queue.oldest_sent_ms()
-    if oldest_ms is not None:
-        row["oldest_message_age"] = max(row["oldest_message_age"], (now_ms - oldest_ms) / 1000)
+    age_seconds = 0.0 if oldest_ms is None else (now_ms - oldest_ms) / 1000
+    row["oldest_message_age_seconds"] = max(row.get("oldest_message_age_seconds", 0.0), age_seconds)
+
+
+def _sum(row: dict[str, float], name: str, value: float) -> None:
+    row[name] = row.get(name, 0.0) + value
 
 
 def _fill(family: GaugeMetricFamily | CounterMetricFamily, rows: dict[QueueKey, dict[str, float]], name: str) -> None:
     for key, row in rows.items():
-        family.add_metric(key, row[name])
+        if name in row:
+            family.add_metric(key, row[name])
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
