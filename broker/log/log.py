@@ -18,7 +18,13 @@ from broker.store.keys import SEQUENCE_END, pair, pair_sequence
 
 @dataclass(slots=True)
 class Entry:
-    """Messages [base, base + count) of a log: those of the batch from ``first_index`` on."""
+    """Messages [base, base + count) of a log: those of the batch from ``first_index`` on.
+
+    Entries of several logs may name one batch: a message that was moved is there once. ``origin_arn`` is where it was
+    moved from, for as long as it stays a dead letter, and ``receives_before`` how often it had been received until
+    then. ``identity_id``, where it is not 0, stands for the batch id in the names of messages that are new messages
+    although their bytes are not.
+    """
 
     base: int
     count: int
@@ -28,21 +34,30 @@ class Entry:
     sender_id: str
     nbytes: int
     """Size of these messages in the batch, packed."""
+    origin_arn: str = ""
+    receives_before: int = 0
+    identity_id: int = 0
 
     @property
     def end(self) -> int:
         return self.base + self.count
 
+    @property
+    def name_id(self) -> int:
+        """What message ids and receipt handles derive from."""
+        return self.identity_id or self.batch_id
+
     def encode(self) -> bytes:
-        record: bytes = msgpack.packb(
-            (self.batch_id, self.count, self.first_index, self.appended_at_ms, self.sender_id, self.nbytes)
-        )
+        fields = (self.batch_id, self.count, self.first_index, self.appended_at_ms, self.sender_id, self.nbytes)
+        if self.origin_arn or self.receives_before or self.identity_id:
+            fields += (self.origin_arn, self.receives_before, self.identity_id)  # type: ignore[assignment]
+        record: bytes = msgpack.packb(fields)
         return record
 
     @classmethod
     def decode(cls, key: bytes, record: bytes) -> "Entry":
-        batch_id, count, first_index, appended_at_ms, sender_id, nbytes = msgpack.unpackb(record)
-        return cls(pair_sequence(key), count, batch_id, first_index, appended_at_ms, sender_id, nbytes)
+        batch_id, count, *rest = msgpack.unpackb(record)
+        return cls(pair_sequence(key), count, batch_id, *rest)
 
 
 class Log:
@@ -84,6 +99,17 @@ class Log:
         base = self.next_sequence
         self.next_sequence += count
         return base, entry.batch_id, index
+
+    def append_shared(self, entry: Entry) -> None:
+        """Appends an entry that names messages of a batch which is there already; ``entry.base`` is the next sequence
+        number. The batch has one reference more."""
+        assert entry.base == self.next_sequence, (entry, self.next_sequence)
+        self._close_open()
+        self.next_sequence = entry.end
+        self._index[entry.base] = entry
+        self._batches.add_reference(entry.batch_id)
+        self._store.put(Table.ENTRIES, pair(self.log_id, entry.base), entry.encode())
+        self._store.touch(self)
 
     def flush(self) -> None:
         self._close_open()

@@ -78,5 +78,10 @@ class Identity:
         return blake2s(body, key=self._key, digest_size=_MAC_BYTES).digest()
 
 
+def sequence_number(sequence: int) -> str:
+    """SequenceNumber of a message of a FIFO queue: 20 digits, so that texts are in the order of the numbers."""
+    return str(limits.SEQUENCE_NUMBER_BASE + sequence)
+
+
 def invalid_handle(text: str) -> ReceiptHandleIsInvalid:
     return ReceiptHandleIsInvalid(f'The input receipt handle "{text}" is not a valid receipt handle.')

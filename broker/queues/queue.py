@@ -1,4 +1,6 @@
-"""One standard queue: what sends, receives, deletes, visibility changes, time and retention do to its messages.
+"""A queue: what sends, receives, deletes, visibility changes, time and retention do to its messages.
+
+``Queue`` is the standard queue; ``fifo.py`` is the one that keeps order.
 
 A pure state machine: every method takes ``now_ms`` and changes memory and the open write batch, at once and in order.
 Who answers a client waits for the commit. Never: I/O beyond the store's reads, a clock, or an await.
@@ -8,80 +10,25 @@ Source of the semantics: sections 1.4, 2 and 4 of the queue reference.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from broker import limits
 from broker.errors import InvalidParameterValue, OverLimit, QueueDoesNotExist
 from broker.log import Batches, Entry
+from broker.queues import moving
 from broker.queues.attributes import QueueAttributes
+from broker.queues.groups import Holder
 from broker.queues.identity import ReceiptHandle
 from broker.queues.runs import NEVER_MS, Received, Run, State
 from broker.queues.state import QueueState
+from broker.queues.values import Activity, Sent, Taken, Taker
 from broker.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Messages of one send: sequence numbers from ``base``, in batch ``batch_id`` from index ``first_index``."""
-
-    base: int
-    count: int
-    batch_id: int
-    first_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Messages [lo, hi) of one entry, taken by one receive and all with the same history."""
-
-    entry: Entry
-    lo: int
-    hi: int
-    receive_count: int
-    first_received_ms: int
-    delivery_id: int
-    until_ms: int
-
-    @property
-    def first_index(self) -> int:
-        """Index in the entry's batch of message ``lo``."""
-        return self.entry.first_index + self.lo - self.entry.base
-
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes these messages take: their share of the entry."""
-        return self.entry.nbytes * len(self) // self.entry.count
-
-    def __len__(self) -> int:
-        return self.hi - self.lo
-
-
-@dataclass(slots=True)
-class Activity:
-    """What has happened to a queue since this process started."""
-
-    sent_messages: int = 0
-    sent_bytes: int = 0
-    received_messages: int = 0
-    deleted_messages: int = 0
-    expired_messages: int = 0
-    empty_receives: int = 0
-
-
-class Taker(Protocol):
-    """Someone parked at a queue for messages."""
-
-    def serve(self, queue: "Queue") -> bool:
-        """Called while the queue has visible messages: takes what it wants, by its own clock. True to stay in line, at
-        its end."""
-
-    def queue_deleted(self) -> None:
-        """The queue is gone; the taker has left the line."""
 
 
 class Queue:
     """A queue by name. Its messages' state is loaded when first asked for and dropped after a failed commit."""
+
+    fifo: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -108,6 +55,8 @@ class Queue:
         self.purged_ms = purged_ms
         self.activity = Activity()
         self.deleted = False
+        self.resolve: Callable[[str], Queue | None] = lambda _arn: None
+        """The queue of an ARN: where dead letters go. Set by the plane."""
         self.takers: deque[Taker] = deque()
         self.announced_due_ms = NEVER_MS
         """The time of the earliest call of ``on_due`` that stands."""
@@ -127,8 +76,12 @@ class Queue:
             if self.deleted:
                 raise QueueDoesNotExist
             self._state = QueueState(self._store, self._batches, self.log_id, sequence_floor=self._sequence_floor)
+            self._loaded_state(self._state)
             self._look_at_retention()
         return self._state
+
+    def _loaded_state(self, state: QueueState) -> None:
+        """Called once for each state that was loaded, before anything else happens to it."""
 
     def forget_state(self) -> None:
         """After a failed commit: what is in memory may be ahead of the disk."""
@@ -143,7 +96,7 @@ class Queue:
         self, packed: bytes, count: int, nbytes: int, *, delay_ms: int | None, now_ms: int, sender_id: str
     ) -> Sent:
         """Appends the checked messages of a packed batch: visible after the delay, the queue's when None."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         base, batch_id, index = state.log.append(packed, count, now_ms, sender_id)
         if delay_ms is None:
             delay_ms = self.attributes.delay_ms
@@ -155,8 +108,18 @@ class Queue:
 
     # --- receiving
 
-    def receive(self, count: int, *, visibility_ms: int | None, now_ms: int) -> list[Taken]:
-        """Puts up to ``count`` visible messages in flight, oldest first; none when the in-flight limit is reached."""
+    def receive(
+        self,
+        count: int,
+        *,
+        visibility_ms: int | None,
+        now_ms: int,
+        holder: Holder | None = None,  # noqa: ARG002
+    ) -> list[Taken]:
+        """Puts up to ``count`` visible messages in flight, oldest first; none when the in-flight limit is reached.
+
+        ``holder``: the consumer's stream that they go to (FIFO queues: it may have more of the groups that it holds).
+        """
         self.advance(now_ms)
         state = self.state
         if not state.runs.visible or self.at_in_flight_limit():
@@ -164,13 +127,19 @@ class Queue:
         self._touch()
         timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
         count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
+        redrive = moving.redrive_of(self)
         taken: list[Taken] = []
-        for _ in range(limits.RECEIVE_ROUNDS_MAX):  # more than one only where expired messages are in the way
+        for _ in range(limits.RECEIVE_ROUNDS_MAX):  # more than one only where expired or dead ones are in the way
             if count <= 0 or not state.runs.visible:
                 break
+            at_once = count
+            if redrive is not None:
+                at_once = min(count, self._move_dead_letters(state, redrive))
+                if not at_once:
+                    break
             delivery_id = self._batches.ids.new()
             until_ms = now_ms + timeout_ms
-            received = state.runs.receive(count, now_ms, until_ms, delivery_id)
+            received = state.runs.receive(at_once, now_ms, until_ms, delivery_id)
             fresh = list(self._unexpired(state, received, delivery_id, until_ms))
             taken.extend(fresh)
             count -= sum(map(len, fresh))
@@ -178,6 +147,47 @@ class Queue:
                 break
         self.activity.received_messages += sum(map(len, taken))
         return taken
+
+    def _move_dead_letters(self, state: QueueState, redrive: moving.Redrive) -> int:
+        """Moves what is first in line and has been received too often. Returns how many messages that may be received
+        are first in line then; 0 when there are none, or when this has moved enough for one call."""
+        moved = 0
+        while (run := state.runs.first_visible()) is not None:
+            if run.receive_count < redrive.max_receive_count:
+                return len(run)
+            if moved >= limits.DEAD_LETTERS_A_RECEIVE_MAX:
+                self._touch()  # whoever is in line is served again with the next commit
+                break
+            lo, hi = run.lo, min(run.hi, run.lo + limits.DEAD_LETTERS_A_RECEIVE_MAX)
+            moving.move_dead(self, lo, hi, redrive.target, now_ms=self._now_ms)
+            moved += hi - lo
+        return 0
+
+    def new_identity(self) -> int:
+        """An id that names new messages."""
+        return self._batches.ids.new()
+
+    def remove_moved(self, lo: int, hi: int, now_ms: int) -> None:
+        """Takes out messages that another queue has got, or that came to their end on the way."""
+        state = self.changing(now_ms)
+        state.runs.delete(lo, hi)
+        state.trim(lo, hi)
+
+    def appended(self, entry: Entry) -> None:
+        """An entry was moved here."""
+        self._retention_due_ms = min(self._retention_due_ms, entry.appended_at_ms + self.attributes.retention_ms)
+
+    def first_deliverable(self, count: int) -> list[tuple[int, int]]:
+        """What a receive could get now, oldest first, up to ``count`` messages, as ranges. Changes nothing."""
+        runs, ranges = self.state.runs, []
+        first = runs.first_visible()
+        for run in () if first is None else runs.starting_at(first.lo):
+            if count <= 0:
+                break
+            if run.state == State.VISIBLE:
+                ranges.append((run.lo, min(run.hi, run.lo + count)))
+                count -= len(run)
+        return ranges
 
     def _unexpired(
         self, state: QueueState, received: list[Received], delivery_id: int, until_ms: int
@@ -190,10 +200,17 @@ class Queue:
                     self.activity.expired_messages += state.runs.delete(lo, hi)
                     state.trim(lo, hi)
                 else:
-                    yield Taken(entry, lo, hi, part.receive_count, part.first_received_ms, delivery_id, until_ms)
+                    count = entry.receives_before + part.receive_count
+                    yield Taken(entry, lo, hi, count, part.first_received_ms, delivery_id, until_ms)
 
-    def head_of_line(self) -> int:
-        """How many messages of one entry, with one history, are first to be received; 0 when none is visible."""
+    def deliverable(self, holder: Holder | None = None) -> bool:  # noqa: ARG002
+        """Whether a receive may find something: by ``holder``, or by someone who holds nothing."""
+        return self.state.runs.visible > 0
+
+    def head_of_line(self, holder: Holder | None = None) -> int:
+        """How many messages of one entry, with one history, are first to be received; 0 when none is deliverable."""
+        if not self.deliverable(holder):
+            return 0
         run = self.state.runs.first_visible()
         if run is None:
             return 0
@@ -215,8 +232,12 @@ class Queue:
     def park(self, taker: Taker) -> None:
         """Puts a taker at the end of the line. It is served at the latest when the open batch is sealed."""
         self.takers.append(taker)
-        if self.state.runs.visible:
+        if self._anything_deliverable():
             self._store.touch(self)
+
+    def _anything_deliverable(self) -> bool:
+        """Whether any of those in line may find something."""
+        return self.deliverable()
 
     def leave(self, taker: Taker) -> None:
         """Takes a taker out of the line, if it is in it."""
@@ -227,7 +248,7 @@ class Queue:
 
     def delete(self, lo: int, hi: int, now_ms: int) -> int:
         """Deletes the messages of [lo, hi) that are left, whatever their state. Returns how many."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         hi = min(hi, state.log.next_sequence)
         if lo >= hi:
             return 0
@@ -237,17 +258,20 @@ class Queue:
             self.activity.deleted_messages += deleted
         return deleted
 
-    def acknowledge(self, lo: int, hi: int, now_ms: int) -> None:
-        """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others."""
-        state = self._changing(now_ms)
+    def acknowledge(self, lo: int, hi: int, now_ms: int, *, delivery_id: int | None = None) -> None:
+        """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others. With a
+        ``delivery_id``: those that are in flight by that delivery."""
+        state = self.changing(now_ms)
         for run in state.runs.overlapping(lo, hi):
-            if run.receive_count:
+            mine = delivery_id is None or (run.state == State.IN_FLIGHT and run.delivery_id == delivery_id)
+            if run.receive_count and mine:
                 start, end = max(lo, run.lo), min(hi, run.hi)
                 self.activity.deleted_messages += state.runs.delete(start, end)
                 state.trim(start, end)
 
-    def delete_received(self, handle: ReceiptHandle, now_ms: int) -> None:
-        """Deletes the message of a receipt handle; one that is gone already counts as deleted."""
+    def delete_received(self, handle: ReceiptHandle, text: str, now_ms: int) -> None:  # noqa: ARG002
+        """Deletes the message of a receipt handle; one that is gone already counts as deleted. ``text``: the handle as
+        the caller wrote it."""
         if self._named_by(handle) is None or not self.delete(handle.sequence, handle.sequence + 1, now_ms):
             self.activity.deleted_messages += 1
 
@@ -257,14 +281,14 @@ class Queue:
         if run is None:
             return None
         entry = self.state.log.entry_at(handle.sequence)
-        return run if entry is not None and entry.batch_id == handle.batch_id else None
+        return run if entry is not None and entry.name_id == handle.batch_id else None
 
     def change_visibility(self, handle: ReceiptHandle, text: str, timeout_seconds: int, now_ms: int) -> None:
         """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
         12 hours after its receive. ``text``: the handle as the caller wrote it."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         run = self._named_by(handle)
-        if run is None or not run.receive_count:
+        if run is None or not self._changeable(run, handle):
             raise InvalidParameterValue(
                 f"Value {text} for parameter ReceiptHandle is invalid. "
                 "Reason: Message does not exist or is not available for visibility timeout change."
@@ -276,10 +300,14 @@ class Queue:
             )
         self._set_timeout(state, handle.sequence, handle.sequence + 1, timeout_seconds * 1000)
 
+    def _changeable(self, run: Run, handle: ReceiptHandle) -> bool:  # noqa: ARG002
+        """Whether a handle of its message may still change its visibility."""
+        return run.receive_count > 0
+
     def extend(self, lo: int, hi: int, timeout_ms: int, now_ms: int, *, delivery_id: int) -> int:
         """The same for what one delivery still has in flight of a range, as far as the 12 hours allow. Returns how
         many messages it changed."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         changed = 0
         for run in state.runs.overlapping(lo, hi):
             if run.state != State.IN_FLIGHT or run.delivery_id != delivery_id:
@@ -294,7 +322,7 @@ class Queue:
     def give_back(self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0) -> None:
         """Makes visible, at once or after ``delay_ms``, what one delivery still has in flight of [lo, hi); what others
         received meanwhile stays theirs."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         for run in state.runs.overlapping(lo, hi):
             if run.state == State.IN_FLIGHT and run.delivery_id == delivery_id:
                 self._set_timeout(state, max(lo, run.lo), min(hi, run.hi), delay_ms)
@@ -362,7 +390,7 @@ class Queue:
 
     def purge(self, now_ms: int) -> int:
         """Removes all messages. Returns the sequence number below which entries are now garbage."""
-        state = self._changing(now_ms)
+        state = self.changing(now_ms)
         state.runs.clear()
         self._retention_due_ms = NEVER_MS
         return state.log.forget()
@@ -385,12 +413,12 @@ class Queue:
             return
         self._flushing = True  # what serving changes is written right here
         try:
-            progress = self._serve(self._state)
+            progress = self._serve()
         finally:
             self._flushing = False
         self._state.write()
         self.announce_due()
-        if progress and self.takers and self._state.runs.visible:
+        if progress and self.takers and self._anything_deliverable():
             self._store.touch(self)  # who is still in line is served with the next commit
 
     def announce_due(self) -> None:
@@ -400,19 +428,19 @@ class Queue:
             self.announced_due_ms = due_ms
             self._on_due(self, due_ms)
 
-    def _serve(self, state: QueueState) -> bool:
+    def _serve(self) -> bool:
         """One turn for each taker; those that stay are at the end of the line for the next commit. True when any took
         something."""
         received_before = self.activity.received_messages
         for _ in range(len(self.takers)):
-            if not state.runs.visible or self.at_in_flight_limit():
+            if not self._anything_deliverable() or self.at_in_flight_limit():
                 break
             taker = self.takers.popleft()
             if taker.serve(self):
                 self.takers.append(taker)
         return self.activity.received_messages > received_before
 
-    def _changing(self, now_ms: int) -> QueueState:
+    def changing(self, now_ms: int) -> QueueState:
         """The state as of now, about to be changed."""
         self.advance(now_ms)
         self._touch()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, Protocol
 
 from sortedcontainers import SortedDict
 
@@ -70,8 +70,19 @@ NEVER_MS: Final = 2**63 - 1
 _STALE_MAX: Final = 1_000  # items of the heaps that need not count, beyond one for each run
 
 
+class Watcher(Protocol):
+    """Follows what becomes of messages, by ranges: the order of groups rests on it."""
+
+    def visible(self, lo: int, hi: int) -> None:
+        """[lo, hi), all of it delayed or in flight until now, is visible."""
+
+    def gone(self, lo: int, hi: int) -> None:
+        """[lo, hi) was removed, whatever its state was."""
+
+
 class RunMap:
     def __init__(self, runs: list[Run]) -> None:
+        self.watcher: Watcher | None = None
         self._runs: SortedDict = SortedDict((run.lo, run) for run in runs)
         self.counts = [0, 0, 0]
         """Messages by ``State``."""
@@ -206,6 +217,21 @@ class RunMap:
             self.set_state(lo, hi, State.VISIBLE, 0)
         return taken
 
+    def take(self, lo: int, hi: int, now_ms: int, until_ms: int, delivery_id: int) -> list[Received]:
+        """Puts the messages of [lo, hi), all of them visible, in flight. With ``until_ms`` at ``now_ms`` they are due
+        at once: the caller makes them visible again."""
+        taken: list[Received] = []
+        for run in self.overlapping(lo, hi):
+            assert run.state == State.VISIBLE, run
+            start, end = max(lo, run.lo), min(hi, run.hi)
+            first_ms = run.first_received_ms or now_ms
+            receive_count = run.receive_count + 1
+            taken.append(Received(start, end, receive_count, first_ms))
+            self._cut(run, start, end)
+            self.counts[State.IN_FLIGHT] += end - start
+            self._insert(Run(start, end, State.IN_FLIGHT, until_ms, receive_count, first_ms, now_ms, delivery_id))
+        return taken
+
     def set_state(self, lo: int, hi: int, state: State, until_ms: int) -> int:
         """Gives all messages left in [lo, hi) this state and time, the rest of their history kept. Returns how many."""
         changed = 0
@@ -226,6 +252,8 @@ class RunMap:
             start, end = max(lo, run.lo), min(hi, run.hi)
             deleted += end - start
             self._cut(run, start, end)
+            if self.watcher is not None:
+                self.watcher.gone(start, end)
         return deleted
 
     def clear(self) -> None:
@@ -247,11 +275,14 @@ class RunMap:
 
     def _transform(self, run: Run, lo: int, hi: int, state: State, until_ms: int) -> None:
         """Gives the part [lo, hi) of a run another state and time."""
+        was = run.state
         self._cut(run, lo, hi)
         self.counts[state] += hi - lo
         self._insert(
             Run(lo, hi, state, until_ms, run.receive_count, run.first_received_ms, run.received_ms, run.delivery_id)
         )
+        if self.watcher is not None and state is State.VISIBLE and was is not State.VISIBLE:
+            self.watcher.visible(lo, hi)
 
     def _cut(self, run: Run, lo: int, hi: int) -> None:
         """Takes [lo, hi) out of a run, which may leave a part before and a part after."""

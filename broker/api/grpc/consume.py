@@ -6,11 +6,15 @@ that covers a whole batch is the stored bytes as they are.
 
 A slice is cut from a batch only when it has to be: while the client holds messages and its credit for the rest of a
 batch is less than half of its window, the broker waits for more credit (as TCP does against silly windows).
+
+On a FIFO queue a stream is a ``Holder``: it gets further messages of the groups that it holds, in order. When it gives
+a message back, the later ones of the group that it holds go back with it, and so do those still on their way to it:
+they come again, in order. Messages that its client acknowledges after it lost them are not deleted.
 """
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -26,6 +30,8 @@ from broker.api.grpc.held import Held
 from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist
 from broker.log import PackedBatch
 from broker.queues import Queue, Scope, Taken
+from broker.queues.fifo import FifoQueue
+from broker.queues.groups import Holder
 from broker.store import Commit
 
 _FRAME_BYTES: Final = 1 << 20  # deliveries in one response; one batch may be larger
@@ -59,6 +65,7 @@ class Consume:
         self._credit = 0
         self._window = 0  # the most credit that the client has granted at a time: its idea of a full buffer
         self._held = Held()
+        self._holder: Holder | None = None  # FIFO queues
         self._outbox: deque[_Outgoing] = deque()
         self._outbox_bytes = 0
         self._unsent: list[Taken] = []  # taken for the client and never sent: these always go back
@@ -124,6 +131,9 @@ class Consume:
             _check_timeout("VisibilityTimeout", request.visibility_timeout)
             self._visibility_ms = request.visibility_timeout * 1000
         self._keep_in_flight = request.keep_in_flight_on_disconnect
+        if isinstance(self._queue, FifoQueue):
+            self._holder = Holder()
+            self._queue.join(self._holder)
 
     def _settle(self, request: pb.ConsumeRequest) -> None:
         """Applies acknowledgements first and credit last, so that new deliveries see what they freed."""
@@ -135,13 +145,14 @@ class Consume:
         if request.stop:  # before anything becomes visible again, or it would come back here
             self._stop()
         for acked in request.acks:
-            queue.acknowledge(acked.first, acked.end, now_ms)
+            if self._holder is None:
+                queue.acknowledge(acked.first, acked.end, now_ms)
+            else:
+                for lo, hi, delivery_id in self._held.within(acked.first, acked.end):
+                    queue.acknowledge(lo, hi, now_ms, delivery_id=delivery_id)
             self._held.drop(acked.first, acked.end)
         for nack in request.nacks:
-            first, end = nack.range.first, nack.range.end
-            for lo, hi, delivery_id in self._held.within(first, end):
-                queue.give_back(lo, hi, now_ms, delay_ms=nack.delay_seconds * 1000, delivery_id=delivery_id)
-            self._held.drop(first, end)
+            self._give_back(nack.range.first, nack.range.end, now_ms, delay_ms=nack.delay_seconds * 1000)
         for extension in request.extensions:
             timeout_ms = extension.visibility_timeout * 1000
             for lo, hi, delivery_id in self._held.within(extension.range.first, extension.range.end):
@@ -154,18 +165,51 @@ class Consume:
             self._window = max(self._window, self._credit)
         self._stand_in_line()
 
+    def _give_back(self, first: int, end: int, now_ms: int, *, delay_ms: int) -> None:
+        """What of [first, end) the client holds goes back to the queue."""
+        queue = self._queue
+        assert queue is not None
+        parts = self._held.within(first, end)
+        if isinstance(queue, FifoQueue) and self._holder is not None:
+            for lo, hi in queue.later_of_groups(first, end, self._holder):
+                parts.extend(self._held.within(lo, hi))
+        for lo, hi, delivery_id in parts:
+            queue.give_back(lo, hi, now_ms, delay_ms=delay_ms, delivery_id=delivery_id)
+            self._held.drop(lo, hi)
+            if self._holder is not None:
+                self._take_back(lo, hi)
+
+    def _take_back(self, lo: int, hi: int) -> None:
+        """Messages of [lo, hi) that are still on their way do not go out: they would overtake those before them."""
+        if not any(isinstance(item.what, Taken) and item.what.lo < hi and lo < item.what.hi for item in self._outbox):
+            return
+        outbox: deque[_Outgoing] = deque()
+        for item in self._outbox:
+            part = item.what
+            if isinstance(part, _Confirmation) or part.hi <= lo or hi <= part.lo:
+                outbox.append(item)
+                continue
+            self._outbox_bytes -= part.nbytes
+            self._credit += min(hi, part.hi) - max(lo, part.lo)
+            for start, stop in ((part.lo, lo), (hi, part.hi)):
+                if start < stop:
+                    rest = replace(part, lo=start, hi=stop)
+                    self._outbox_bytes += rest.nbytes
+                    outbox.append(_Outgoing(rest, item.commit))
+        self._outbox = outbox
+
     # --- from the queue
 
     def serve(self, queue: Queue) -> bool:
         """Takes whole entries as far as credit and the outbox allow."""
         turns, now_ms = 0, self._desk.now_ms()
         while not self._stopped and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX:
-            ready = queue.head_of_line()
+            ready = queue.head_of_line(self._holder)
             wanted = self._wanted(ready)
             if not wanted or turns == limits.CONSUME_DELIVERIES_A_TURN_MAX:
                 break
             turns += 1
-            taken = queue.receive(wanted, visibility_ms=self._visibility_ms, now_ms=now_ms)
+            taken = queue.receive(wanted, visibility_ms=self._visibility_ms, now_ms=now_ms, holder=self._holder)
             if not taken:  # the in-flight limit: served again when somebody acknowledges
                 self._in_line = True
                 return True
@@ -179,7 +223,7 @@ class Consume:
                 break
         # In line only while it would take something: a full outbox or no credit comes back by itself, and so does one
         # that waits for more credit.
-        ready = queue.head_of_line()
+        ready = queue.head_of_line(self._holder)
         self._in_line = self._wants_more() and (ready == 0 or self._wanted(ready) > 0)
         return self._in_line
 
@@ -264,12 +308,13 @@ class Consume:
         return DeliveryView(
             delivery_id=part.delivery_id,
             base_sequence=part.lo,
-            first_message_id=self._desk.queues.identity.message_id(part.entry.batch_id, part.first_index),
+            first_message_id=self._desk.queues.identity.message_id(part.entry.name_id, part.first_index),
             sent_timestamp_ms=part.entry.appended_at_ms,
             first_received_timestamp_ms=part.first_received_ms,
             receive_count=part.receive_count,
             sender_id=part.entry.sender_id,
             visible_again_timestamp_ms=part.until_ms,
+            dead_letter_queue_source_arn=part.entry.origin_arn,
         )
 
     def _forget(self, part: Taken) -> None:
@@ -302,6 +347,8 @@ class Consume:
                 queue.give_back(lo, hi, now_ms, delivery_id=delivery_id)
         for part in self._unsent:
             queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id)
+        if isinstance(queue, FifoQueue) and self._holder is not None:
+            queue.part(self._holder)
 
 
 def _check_request(request: pb.ConsumeRequest) -> None:

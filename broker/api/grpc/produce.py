@@ -17,7 +17,9 @@ from heddle.v1.views_pb2 import ProduceRequestView
 from broker import limits
 from broker.api.desk import Desk
 from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, ShuttingDown, StorageUnavailable
-from broker.queues import Queue, Scope, messages, operations
+from broker.queues import Queue, Scope, messages, operations, produced
+from broker.queues.fifo import FifoQueue
+from broker.queues.values import Sent
 from broker.store import Commit
 
 _ERROR_CHARACTERS_MAX: Final = 500
@@ -86,16 +88,29 @@ class Produce:
                 operations.check_delay(request.delay_seconds)
                 delay_ms = request.delay_seconds * 1000
             packed = request.batch
-            count = messages.check_batch(packed, queue.attributes.maximum_message_bytes)
+            maximum_bytes = queue.attributes.maximum_message_bytes
+            if isinstance(queue, FifoQueue):
+                if delay_ms:
+                    raise messages.not_for_this_queue_type("DelaySeconds", request.delay_seconds)
+                content_based = queue.attributes.content_based_deduplication
+                groups, ids = produced.check_ordered_batch(packed, maximum_bytes, content_based=content_based)
+            else:
+                count = produced.check_batch(packed, maximum_bytes)
         except BrokerError as error:
             result.error_code, result.error_message = error.code, error.message[:_ERROR_CHARACTERS_MAX]
             self._pending.append((result, None))
             return
-        sent = queue.send(
-            packed, count, len(packed), delay_ms=delay_ms, now_ms=desk.now_ms(), sender_id=self._scope.account
-        )
-        result.count, result.base_sequence = count, sent.base
-        result.first_message_id = desk.queues.identity.message_id(sent.batch_id, sent.first_index)
+        now_ms, sender_id = desk.now_ms(), self._scope.account
+        sent: Sent | None
+        if isinstance(queue, FifoQueue):
+            accepted = queue.send_ordered(packed, groups, ids, now_ms=now_ms, sender_id=sender_id)
+            sent = accepted.sent
+            result.duplicates.extend(sorted(accepted.originals))
+        else:
+            sent = queue.send(packed, count, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
+        if sent is not None:
+            result.count, result.base_sequence = sent.count, sent.base
+            result.first_message_id = desk.queues.identity.message_id(sent.batch_id, sent.first_index)
         self._pending.append((result, desk.store.durable()))
 
     def _target(self, queue_url: str) -> Queue:

@@ -1,0 +1,344 @@
+"""A FIFO queue: order within message groups, and each message accepted once within the deduplication window.
+
+Everything that is not order or deduplication is the standard queue's. Never: I/O beyond the store's reads, a clock, or
+an await.
+
+Source of the semantics: sections 4.3, 4.5 and 5 of the queue reference.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from heddle.v1.message_pb2 import MessageBatch
+from heddle.v1.views_pb2 import MessageBatchView
+
+from broker import limits
+from broker.errors import InvalidParameterValue
+from broker.log import Entry, PackedBatch
+from broker.queues import moving
+from broker.queues.attributes import QueueAttributes
+from broker.queues.dedup import Dedup, Original
+from broker.queues.groups import Groups, Holder
+from broker.queues.identity import ReceiptHandle
+from broker.queues.queue import Queue
+from broker.queues.runs import Run, State
+from broker.queues.state import QueueState
+from broker.queues.values import Sent, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of the messages of one send. ``sent``: those that were appended, None when all are duplicates."""
+
+    sent: Sent | None
+    originals: dict[int, Original]
+    """By index in the send: the message that a duplicate repeats."""
+    count: int
+
+    def places(self) -> list[Original]:
+        """For each message of the send, the one that now stands for it."""
+        found, fresh = [], 0
+        for index in range(self.count):
+            original = self.originals.get(index)
+            if original is None:
+                assert self.sent is not None
+                original = Original(self.sent.base + fresh, self.sent.batch_id, self.sent.first_index + fresh)
+                fresh += 1
+            found.append(original)
+        return found
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What a receive with a ReceiveRequestAttemptId returned."""
+
+    taken: list[Taken]
+    timeout_ms: int
+    expires_ms: int
+
+
+class FifoQueue(Queue):
+    fifo: ClassVar[bool] = True
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        self._dedup = Dedup(self._store, self.log_id)
+        self._groups: Groups | None = None
+        self._holders: list[Holder] = []
+        self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
+
+    @property
+    def groups(self) -> Groups:
+        """The order of the groups; loaded with the state."""
+        _ = self.state
+        assert self._groups is not None
+        return self._groups
+
+    def groups_in_flight(self) -> int:
+        """Groups that have messages in flight."""
+        return self.groups.in_flight
+
+    def _loaded_state(self, state: QueueState) -> None:
+        self._groups = Groups(state.runs, start=state.log.start, window=limits.FIFO_LOOK_AHEAD_MESSAGES)
+
+    def forget_state(self) -> None:
+        super().forget_state()
+        self._groups = None
+        self._dedup.forget()
+        self._attempts.clear()
+
+    # --- sending
+
+    def send_ordered(
+        self, packed: bytes, groups: Sequence[str], deduplication_ids: Sequence[str], *, now_ms: int, sender_id: str
+    ) -> Accepted:
+        """Appends the checked messages of a packed batch, but those that repeat one of the last five minutes."""
+        self.changing(now_ms)
+        per_group = self.attributes.deduplication_per_group
+        repeated = self._dedup.find(deduplication_ids, groups, now_ms, per_group=per_group)
+        count = len(groups)
+        if repeated:
+            fresh = [index for index in range(count) if index not in repeated]
+            messages = PackedBatch(packed).messages
+            packed = MessageBatchView(messages=[messages[index] for index in fresh]).SerializeToString()
+            groups = [groups[index] for index in fresh]
+            deduplication_ids = [deduplication_ids[index] for index in fresh]
+            self.activity.deduplicated_messages += len(repeated)
+        sent = None
+        if groups:
+            sent = self.send(packed, len(groups), len(packed), delay_ms=None, now_ms=now_ms, sender_id=sender_id)
+            assert self._groups is not None
+            self._groups.append(sent.base, groups, visible=not self.attributes.delay_ms)
+            self._dedup.add(sent.base, sent.batch_id, sent.first_index, deduplication_ids, groups, now_ms)
+        return Accepted(sent, self._resolved(repeated, sent), count)
+
+    def _resolved(self, repeated: dict[int, Original | int], sent: Sent | None) -> dict[int, Original]:
+        """Duplicates of a message of the same send are of what became of that one."""
+        originals: dict[int, Original] = {}
+        for index in sorted(repeated):
+            earlier = repeated[index]
+            if isinstance(earlier, Original):
+                originals[index] = earlier
+            elif earlier in originals:
+                originals[index] = originals[earlier]
+            else:
+                assert sent is not None
+                place = earlier - sum(1 for other in repeated if other < earlier)
+                originals[index] = Original(sent.base + place, sent.batch_id, sent.first_index + place)
+        return originals
+
+    def appended(self, entry: Entry) -> None:
+        super().appended(entry)
+        groups = self._groups
+        assert groups is not None
+        if entry.base == groups.end and groups.has_room:
+            groups.append(entry.base, self._names(entry), visible=True)
+
+    # --- receiving
+
+    def receive(
+        self, count: int, *, visibility_ms: int | None, now_ms: int, holder: Holder | None = None
+    ) -> list[Taken]:
+        """Puts up to ``count`` deliverable messages in flight: by group, each with as many as it has; for a
+        ``holder`` in the order of the log, so that whole batches stay together. None at the in-flight limit."""
+        self.advance(now_ms)
+        state, groups = self.state, self.groups
+        if self.at_in_flight_limit():
+            return []
+        self._look_ahead(state, groups)
+        if not groups.any_open(holder):
+            return []
+        self._touch()
+        timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
+        count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
+        taken: list[Taken] = []
+        for _ in range(limits.RECEIVE_ROUNDS_MAX):
+            if count <= 0:
+                break
+            ranges = groups.take(count, holder, in_order=holder is not None)
+            if not ranges:
+                break
+            fresh = self._take_ranges(state, ranges, now_ms, now_ms + timeout_ms)
+            taken.extend(fresh)
+            count -= sum(map(len, fresh))
+            if timeout_ms == 0:
+                break
+        if timeout_ms == 0:  # they count as received and are visible again at once
+            for part in taken:
+                state.runs.set_state(part.lo, part.hi, State.VISIBLE, 0)
+        self.activity.received_messages += sum(map(len, taken))
+        return taken
+
+    def _take_ranges(self, state: QueueState, ranges: list[tuple[int, int]], now_ms: int, until_ms: int) -> list[Taken]:
+        """Puts ranges that the groups have given in flight, dead letters and what has expired left out."""
+        delivery_id = self._batches.ids.new()
+        redrive = moving.redrive_of(self)
+        fresh: list[Taken] = []
+        for lo, hi in ranges:
+            alive = [(lo, hi)]
+            if redrive is not None:
+                alive = []
+                for run in state.runs.overlapping(lo, hi):
+                    start, end = max(lo, run.lo), min(hi, run.hi)
+                    if run.receive_count >= redrive.max_receive_count:
+                        moving.move_dead(self, start, end, redrive.target, now_ms=now_ms)
+                    else:
+                        alive.append((start, end))
+            for start, end in alive:
+                received = state.runs.take(start, end, now_ms, until_ms, delivery_id)
+                fresh.extend(self._unexpired(state, received, delivery_id, until_ms))
+        return fresh
+
+    def _look_ahead(self, state: QueueState, groups: Groups) -> None:
+        """Loads the groups of what follows the window, a step's worth."""
+        left = limits.GROUPS_LOADED_A_STEP_MAX
+        while left > 0 and groups.wants_more and groups.end < state.log.next_sequence:
+            entry = state.log.entry_at(groups.end) or state.log.first_entry(groups.end)
+            if entry is None:
+                groups.skip_to(state.log.next_sequence)
+                return
+            if entry.end <= groups.end:
+                groups.skip_to(groups.end + 1)
+                continue
+            names = self._names(entry)
+            skipped = max(0, groups.end - entry.base)
+            groups.load(entry.base + skipped, names[skipped:])
+            left -= entry.count
+        if left <= 0:
+            self._touch()  # whoever is in line finds more with the next commit
+
+    def _names(self, entry: Entry) -> list[str]:
+        """The groups of an entry's messages."""
+        batch = self._batches.read(entry.batch_id)
+        if batch is None:
+            raise AssertionError(f"{self.name}: entry {entry.base} names batch {entry.batch_id}, which is not there")
+        messages = MessageBatch.FromString(batch.packed).messages
+        return [message.message_group_id for message in messages[entry.first_index : entry.first_index + entry.count]]
+
+    def deliverable(self, holder: Holder | None = None) -> bool:
+        if not self.state.runs.visible:
+            return False
+        groups = self.groups
+        return groups.any_open(holder) or (groups.wants_more and groups.end < self.state.log.next_sequence)
+
+    def _anything_deliverable(self) -> bool:
+        return self.deliverable() or any(self.groups.any_open(holder) for holder in self._holders)
+
+    def first_deliverable(self, count: int) -> list[tuple[int, int]]:
+        self._look_ahead(self.state, self.groups)
+        return self.groups.peek(count)
+
+    def refuse_over_limit(self) -> None:
+        """A FIFO queue at its in-flight limit answers with nothing."""
+
+    def join(self, holder: Holder) -> None:
+        """A stream that consumes."""
+        self._holders.append(holder)
+
+    def part(self, holder: Holder) -> None:
+        """The stream is gone; what it leaves in flight blocks its groups until it is back."""
+        if holder in self._holders:
+            self._holders.remove(holder)
+        if self._groups is not None:
+            self._groups.release(holder)
+
+    def later_of_groups(self, lo: int, hi: int, holder: Holder) -> list[tuple[int, int]]:
+        """What else a stream has in flight of the groups of [lo, hi), from there on."""
+        return self.groups.later_of_groups(lo, hi, holder)
+
+    # --- receive attempts
+
+    def receive_attempt(self, attempt_id: str, now_ms: int) -> list[Taken] | None:
+        """What a receive with this id returned within the last five minutes, in flight anew; None for a new id. Raises
+        InvalidParameterValue when any of it has been touched since."""
+        self.advance(now_ms)
+        self._forget_attempts(now_ms)
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None:
+            return None
+        runs = self.state.runs
+        for part in attempt.taken:
+            held = runs.overlapping(part.lo, part.hi)
+            if sum(map(len, held)) < len(part) or any(
+                run.state != State.IN_FLIGHT or run.delivery_id != part.delivery_id or run.until_ms != part.until_ms
+                for run in held
+            ):
+                raise InvalidParameterValue(
+                    f"Value {attempt_id} for parameter ReceiveRequestAttemptId is invalid. Reason: The "
+                    "receiveRequestAttemptId is not valid anymore since the receive call is not retryable."
+                )
+        self._touch()
+        until_ms = now_ms + attempt.timeout_ms
+        for part in attempt.taken:
+            runs.set_state(part.lo, part.hi, State.IN_FLIGHT, until_ms)
+        attempt.taken = [replace(part, until_ms=until_ms) for part in attempt.taken]
+        return attempt.taken
+
+    def remember_attempt(self, attempt_id: str, taken: list[Taken], now_ms: int) -> None:
+        if taken:
+            timeout_ms = taken[0].until_ms - now_ms
+            expires_ms = now_ms + limits.RECEIVE_ATTEMPT_SECONDS * 1000
+            self._attempts[attempt_id] = _Attempt(taken, timeout_ms, expires_ms)
+            while len(self._attempts) > limits.RECEIVE_ATTEMPTS_MAX:
+                self._attempts.popitem(last=False)
+
+    def _forget_attempts(self, now_ms: int) -> None:
+        while self._attempts:
+            attempt_id, attempt = next(iter(self._attempts.items()))
+            if attempt.expires_ms > now_ms:
+                return
+            del self._attempts[attempt_id]
+
+    # --- what becomes of received messages
+
+    def delete_received(self, handle: ReceiptHandle, text: str, now_ms: int) -> None:
+        """Deletes the message of a receipt handle while its receive stands. Raises InvalidParameterValue afterwards."""
+        self.advance(now_ms)
+        run = self._named_by(handle)
+        if run is not None and not self._changeable(run, handle):
+            raise InvalidParameterValue(
+                f"Value {text} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+            )
+        super().delete_received(handle, text, now_ms)
+
+    def _changeable(self, run: Run, handle: ReceiptHandle) -> bool:
+        return run.state == State.IN_FLIGHT and run.delivery_id == handle.delivery_id
+
+    # --- time
+
+    def set_attributes(self, attributes: QueueAttributes, now_ms: int) -> None:
+        """A changed delay holds for messages that are delayed already."""
+        longer_ms = attributes.delay_ms - self.attributes.delay_ms
+        super().set_attributes(attributes, now_ms)
+        if longer_ms:
+            state = self.changing(now_ms)
+            for run in [run for run in state.runs if run.state == State.DELAYED]:
+                until_ms = run.until_ms + longer_ms
+                if until_ms > now_ms:
+                    state.runs.set_state(run.lo, run.hi, State.DELAYED, until_ms)
+                else:
+                    state.runs.set_state(run.lo, run.hi, State.VISIBLE, 0)
+
+    def advance(self, now_ms: int) -> None:
+        super().advance(now_ms)
+        if self._dedup.next_due_ms() <= now_ms:
+            self._dedup.expire(now_ms)
+
+    def next_due_ms(self) -> int:
+        return min(super().next_due_ms(), self._dedup.next_due_ms())
+
+    # --- clearing
+
+    def purge(self, now_ms: int) -> int:
+        """Removes all messages and forgets what would be a duplicate."""
+        end = super().purge(now_ms)
+        self._dedup.clear()
+        self._attempts.clear()
+        self._loaded_state(self.state)
+        return end
+
+    def end(self) -> None:
+        self._dedup.clear()
+        super().end()

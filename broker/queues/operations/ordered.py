@@ -1,0 +1,159 @@
+"""Sending to FIFO queues: groups, deduplication ids, and answers that name the original of a duplicate."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from heddle.v1 import queues_pb2 as pb
+from heddle.v1.message_pb2 import MessageBatch
+
+from broker import limits
+from broker.errors import BrokerError, InvalidParameterValue, MissingParameter
+from broker.queues import messages as rules
+from broker.queues import produced
+from broker.queues.fifo import FifoQueue
+from broker.queues.identity import Identity, sequence_number
+from broker.queues.operations.batches import failed
+from broker.queues.operations.outgoing import (
+    Outgoing,
+    add_message,
+    attribute_digests,
+    check_entry,
+    check_total,
+    plain_request_bytes,
+    size_of,
+)
+
+
+def send(
+    queue: FifoQueue,
+    packed: bytes,
+    request: pb.SendMessageRequest,
+    *,
+    identity: Identity,
+    now_ms: int,
+    sender_id: str,
+) -> tuple[str, str]:
+    """Appends the one, checked message of ``packed``. Returns its message id and sequence number."""
+    if not request.HasField("message_group_id"):
+        raise MissingParameter.named("MessageGroupId")
+    deduplication_id = _deduplication_id(queue, request)
+    accepted = queue.send_ordered(
+        packed, [request.message_group_id], [deduplication_id], now_ms=now_ms, sender_id=sender_id
+    )
+    (place,) = accepted.places()
+    (message_id,) = identity.message_ids(place.batch_id, place.index, 1)
+    return message_id, sequence_number(place.sequence)
+
+
+def send_batch(
+    queue: FifoQueue,
+    request: pb.SendMessageBatchRequest,
+    entries: list[pb.SendMessageBatchRequestEntry],
+    ids: list[str],
+    *,
+    identity: Identity,
+    now_ms: int,
+    sender_id: str,
+) -> pb.SendMessageBatchResponse:
+    response = pb.SendMessageBatchResponse()
+    fields = _Fields.of(entries)
+    full: list[pb.SendMessageBatchRequestEntry] = []
+    packed = _packed_if_plain(queue, request, ids, fields)
+    if packed is None:
+        packed, full = _accepted(queue, entries, response)
+        if not full:
+            return response
+        ids, fields = [entry.id for entry in full], _Fields.of(full)
+    deduplication_ids = produced.deduplication_ids(fields.deduplication_ids, fields.bodies)
+    accepted = queue.send_ordered(packed, fields.groups, deduplication_ids, now_ms=now_ms, sender_id=sender_id)
+    sent = accepted.sent
+    if sent is not None and not accepted.originals:
+        message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
+        sequences: Sequence[int] = range(sent.base, sent.base + sent.count)
+    else:
+        places = accepted.places()
+        message_ids = [identity.message_ids(place.batch_id, place.index, 1)[0] for place in places]
+        sequences = [place.sequence for place in places]
+    add = response.successful.add
+    for entry_id, message_id, sequence, body in zip(ids, message_ids, sequences, fields.bodies, strict=True):
+        result = add()
+        result.id, result.message_id, result.sequence_number = entry_id, message_id, sequence_number(sequence)
+        result.md5_of_message_body = rules.body_md5(body)
+    for result, entry in zip(response.successful, full, strict=False):
+        for name, digest in attribute_digests(entry).items():
+            setattr(result, name, digest)
+    return response
+
+
+def _deduplication_id(queue: FifoQueue, request: Outgoing) -> str:
+    if request.HasField("message_deduplication_id"):
+        return request.message_deduplication_id
+    if not queue.attributes.content_based_deduplication:
+        raise produced.no_deduplication_id()
+    return produced.content_id(request.message_body)
+
+
+class _Fields(NamedTuple):
+    """What every entry of a FIFO batch has; an empty deduplication id stands for that of the content."""
+
+    bodies: list[bytes]
+    groups: list[str]
+    deduplication_ids: list[str]
+
+    @classmethod
+    def of(cls, entries: list[pb.SendMessageBatchRequestEntry]) -> "_Fields":
+        return cls(
+            [entry.message_body for entry in entries],
+            [entry.message_group_id for entry in entries],
+            [entry.message_deduplication_id for entry in entries],
+        )
+
+
+def _packed_if_plain(
+    queue: FifoQueue, request: pb.SendMessageBatchRequest, ids: list[str], fields: _Fields
+) -> bytes | None:
+    """As in ``sending.py``: the packed batch where entries have an id, a good body, a group and perhaps a deduplication
+    id, all of them good, and nothing else."""
+    attributes, given = queue.attributes, [each for each in fields.deduplication_ids if each]
+    if len(given) < len(ids) and not attributes.content_based_deduplication:
+        return None
+    if not rules.are_plain_bodies(fields.bodies, attributes.maximum_message_bytes, limits.BATCH_REQUEST_BYTES_MAX):
+        return None
+    if not rules.are_ids(fields.groups) or not rules.are_ids(given):
+        return None
+    batch = MessageBatch()
+    add = batch.messages.add
+    for body, group, deduplication_id in zip(*fields, strict=True):
+        message = add()
+        message.body, message.message_group_id = body, group
+        if deduplication_id:
+            message.message_deduplication_id = deduplication_id
+    packed = batch.SerializeToString()
+    # The tag of a deduplication id takes a byte more in a message than in an entry.
+    return packed if request.ByteSize() == plain_request_bytes(request, ids, len(packed) - len(given)) else None
+
+
+def _accepted(
+    queue: FifoQueue, entries: list[pb.SendMessageBatchRequestEntry], response: pb.SendMessageBatchResponse
+) -> tuple[bytes, list[pb.SendMessageBatchRequestEntry]]:
+    """Checks each entry; those that are refused go into ``response``. Returns the packed batch of the others, and them.
+    Raises BatchRequestTooLong, and InvalidParameterValue for what fails the whole call."""
+    sizes = [size_of(entry) for entry in entries]
+    check_total(sizes)
+    for entry in entries:
+        if not entry.HasField("message_group_id"):
+            raise InvalidParameterValue("The request must contain the parameter MessageGroupId.")
+    for entry in entries:
+        _deduplication_id(queue, entry)
+    batch, good = b"", []
+    for entry, size in zip(entries, sizes, strict=True):
+        try:
+            check_entry(entry, size, queue.attributes.maximum_message_bytes)
+            one = MessageBatch()
+            add_message(one, entry, fifo=True)
+        except BrokerError as error:
+            response.failed.append(failed(entry.id, error))
+            continue
+        batch += one.SerializeToString()
+        good.append(entry)
+    return batch, good
