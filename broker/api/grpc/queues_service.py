@@ -117,6 +117,7 @@ class QueuesService:
     async def SetQueueAttributes(  # noqa: N802
         self, request: pb.SetQueueAttributesRequest, context: Context
     ) -> pb.SetQueueAttributesResponse:
+        _require(**{"Attribute.Name": request.attributes})
         queue = self._find(context, request.queue_url)
         self._queues.set_attributes(queue, request.attributes, self._desk.now_ms())
         await self._desk.durable()
@@ -130,12 +131,14 @@ class QueuesService:
 
     @_answering
     async def TagQueue(self, request: pb.TagQueueRequest, context: Context) -> pb.TagQueueResponse:  # noqa: N802
+        _require(Tags=request.tags)
         self._queues.tag(self._find(context, request.queue_url), request.tags)
         await self._desk.durable()
         return pb.TagQueueResponse()
 
     @_answering
     async def UntagQueue(self, request: pb.UntagQueueRequest, context: Context) -> pb.UntagQueueResponse:  # noqa: N802
+        _require(TagKeys=request.tag_keys)
         self._queues.untag(self._find(context, request.queue_url), list(request.tag_keys))
         await self._desk.durable()
         return pb.UntagQueueResponse()
