@@ -1,7 +1,7 @@
 """The engine room: everything that the broker does by itself, as trio tasks in one nursery.
 
-Timers of queues, the sweeping of garbage, the watch over disk and clock, the measurement of loop lag. Each works in
-slices and yields. Never: a task outside the nursery, or an answer to a client.
+Timers of queues, message move tasks, the sweeping of garbage, the watch over disk and clock, the measurement of loop
+lag. Each works in slices and yields. Never: a task outside the nursery, or an answer to a client.
 """
 
 import os
@@ -16,7 +16,7 @@ import trio
 from broker.log import Sweeper
 from broker.node.clock import Clock
 from broker.queues import Queues
-from broker.store import EngineFull, Store
+from broker.store import Commit, EngineFull, Store
 
 _SLICE_SECONDS: Final = 0.002
 _DISK_CHECK_SECONDS: Final = 1.0
@@ -45,17 +45,20 @@ class Services:
         self._data_dir, self._disk_free_bytes_min = data_dir, disk_free_bytes_min
         self._observe_lag = observe_lag
         self._due = trio.Event()
+        self._moves = trio.Event()
         self._garbage = trio.Event()
         self._cold = trio.Event()
 
     async def run(self) -> None:
         self._queues.on_due = self._on_due
+        self._queues.move_tasks.on_due = self._on_moves
         self._sweeper.on_garbage = self._on_garbage
         self._store.on_reset(self._on_reset)
         self._cold.set()
         self._garbage.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._timers)
+            nursery.start_soon(self._move)
             nursery.start_soon(self._warm_up)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._watch)
@@ -64,6 +67,9 @@ class Services:
     def _on_due(self, due_ms: int) -> None:
         if due_ms == self._queues.next_due_ms():  # earlier than what the timer waits for
             self._due.set()
+
+    def _on_moves(self) -> None:
+        self._moves.set()
 
     def _on_garbage(self) -> None:
         self._garbage.set()
@@ -86,7 +92,21 @@ class Services:
                 if time.monotonic() - started > _SLICE_SECONDS:
                     break
             # What was due is written before more is done: the writer is never behind.
-            await self._committed()
+            await self._settled(self._store.last_commit())
+
+    async def _move(self) -> None:
+        """Goes on with the message move tasks that are due, one slice of them a commit."""
+        tasks = self._queues.move_tasks
+        while True:
+            self._moves = trio.Event()
+            wait_s = (tasks.next_due_ms() - self._clock.now_ms()) / 1000
+            if wait_s > 0:
+                with trio.move_on_after(min(wait_s, _IDLE_CHECK_SECONDS)):
+                    await self._moves.wait()
+                continue
+            tasks.advance(self._clock.now_ms())
+            # With relaxed durability commits are far apart and nobody waits for them: then just a pause.
+            await self._settled(self._store.durable())
 
     async def _warm_up(self) -> None:
         """Loads the queues that nobody has used yet, so that their timers run; again after a failed commit."""
@@ -106,11 +126,10 @@ class Services:
             self._garbage = trio.Event()
             while self._sweeper.sweep():
                 # One slice a commit: the pages that it frees are reused, and the writer is never behind.
-                await self._committed()
+                await self._settled(self._store.last_commit())
 
-    async def _committed(self) -> None:
-        """Waits until what was done so far is on the disk; a while longer when that failed."""
-        commit = self._store.last_commit()
+    async def _settled(self, commit: Commit | None) -> None:
+        """Waits for a commit, and a while longer when it failed; without one, as long as a slice takes."""
         if commit is None:
             await trio.sleep(_SLICE_SECONDS)
             return

@@ -11,20 +11,25 @@ from typing import Any
 
 import msgpack
 import pytest
+import trio
 from heddle.v1.message_pb2 import Message, MessageBatch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation.invariants import problems, records
+from trio.testing import MockClock
 
 from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, OverLimit, ResourceNotFound
 from broker.log import Batches, Entry, Sweeper
+from broker.node.clock import Clock
+from broker.node.engine_room import Services
 from broker.queues import Queue, Queues, Scope, move_tasks
 from broker.queues.move_tasks import MoveTask, Status
 from broker.queues.moving import move, oldest_visible
 from broker.queues.runs import NEVER_MS, State
-from broker.store import EngineFull, InlineCommitter, Store, Table
+from broker.store import EngineError, EngineFull, InlineCommitter, Store, Table
 from broker.store.memory import MemoryEngine
 from broker.store.schema import initialise
+from broker.store.store import CallLater
 
 SCOPE = Scope("000000000000", "us-east-1")
 OTHER = Scope("111111111111", "us-east-1")
@@ -59,17 +64,19 @@ class Broker:
             self.name_dlq(name)
         self.commit()
 
-    def open(self) -> None:
-        """Starts anew from what is on the disk: what was not committed is lost."""
+    def open(self, call_soon: CallLater | None = None) -> None:
+        """Starts anew from what is on the disk: what was not committed is lost. Commits are on demand, or as a loop
+        comes to them (``call_soon``)."""
         self.steps: list[Callable[[], None]] = []
-        self.store = Store(self.engine, call_soon=self.steps.append)
+        call_soon = call_soon or self.steps.append
+        self.store = Store(self.engine, call_soon=call_soon)
         self.batches = Batches(self.store, cache_bytes=1 << 20)
         self.sweeper = Sweeper(self.store, self.batches)
         self.queues = Queues(self.store, self.batches, self.sweeper, deleted_recently_ms=0)
         self.tasks = self.queues.move_tasks
         self.store.on_reset(self.batches.reset)
         self.store.on_reset(self.queues.reset)
-        self.store.start(InlineCommitter(self.engine, self.store.committed, call_soon=self.steps.append))
+        self.store.start(InlineCommitter(self.engine, self.store.committed, call_soon=call_soon))
 
     def commit(self) -> None:
         while self.steps:
@@ -615,6 +622,100 @@ def test_a_start_and_a_cancel_whose_commits_fail_have_not_happened(broker: Broke
     broker.tasks.cancel(SCOPE, handle)
     broker.commit()
     assert broker.newest().status is Status.RUNNING
+
+
+# --- the engine room
+
+
+class EngineRoom:
+    """The broker's own services on virtual time, and how often they looked at the move tasks."""
+
+    def __init__(self, broker: Broker) -> None:
+        broker.commit()
+        broker.open(trio.lowlevel.current_trio_token().run_sync_soon)
+        self.broker = broker
+        self.looks = 0
+        self._advance = broker.tasks.advance
+        broker.tasks.advance = self._counted_advance  # type: ignore[method-assign]
+        self.clock = Clock(wall_s=lambda: 2_000 + trio.current_time(), monotonic_s=trio.current_time)
+        self.run = Services(
+            store=broker.store,
+            queues=broker.queues,
+            sweeper=broker.sweeper,
+            clock=self.clock,
+            data_dir=None,
+            disk_free_bytes_min=0,
+            observe_lag=lambda _seconds: None,
+        ).run
+
+    def _counted_advance(self, now_ms: int) -> int:
+        self.looks += 1
+        return self._advance(now_ms)
+
+    def start(self, rate: int | None) -> str:
+        return self.broker.tasks.start(SCOPE, DLQ, None, rate, self.clock.now_ms())
+
+
+@pytest.mark.trio
+async def test_the_engine_room_does_the_slices_when_they_are_due(broker: Broker, autojump_clock: MockClock) -> None:
+    broker.bury("orders", *map(str, range(30)))
+    room = EngineRoom(broker)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(room.run)
+        await trio.sleep(100)
+        assert room.looks == 0
+        room.start(rate=10)
+        await trio.sleep(2.05)
+        assert broker.newest().moved == 21
+        await trio.sleep(2)
+        assert broker.newest().status is Status.COMPLETED
+        assert room.looks == 30
+        await trio.sleep(100)
+        assert room.looks == 30
+        nursery.cancel_scope.cancel()
+    assert len(broker.bodies("orders")) == 30
+
+
+@pytest.mark.trio
+async def test_the_engine_room_goes_on_with_tasks_of_before_and_hears_of_cancels(
+    broker: Broker, autojump_clock: MockClock
+) -> None:
+    broker.bury("orders", *"abcdef")
+    handle = broker.start(rate=1)
+    broker.step()
+    room = EngineRoom(broker)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(room.run)
+        await trio.sleep(1.5)
+        assert broker.newest().moved == 3
+        broker.tasks.cancel(SCOPE, handle)
+        assert broker.newest().status is Status.CANCELLING
+        await trio.sleep(0.01)  # long before the next slice
+        assert broker.newest().status is Status.CANCELLED
+        room.start(rate=None)
+        await trio.sleep(0.01)
+        assert broker.newest().status is Status.COMPLETED
+        nursery.cancel_scope.cancel()
+    assert broker.bodies("orders") == list("abcdef")
+
+
+@pytest.mark.trio
+async def test_the_engine_room_pauses_after_a_failed_commit_and_goes_on(
+    broker: Broker, autojump_clock: MockClock
+) -> None:
+    broker.bury("orders", *"abcdef")
+    room = EngineRoom(broker)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(room.run)
+        room.start(rate=1)
+        await trio.sleep(1.5)
+        broker.engine.fail_next = EngineError("the disk had a bad moment", fatal=False)
+        await trio.sleep(1.4)
+        assert (room.looks, broker.newest().moved, broker.bodies("orders")) == (3, 2, ["a", "b"])
+        await trio.sleep(10)
+        assert (room.looks, broker.newest().status) == (7, Status.COMPLETED)
+        nursery.cancel_scope.cancel()
+    assert broker.bodies("orders") == list("abcdef")
 
 
 # --- errors, in the order of the checks
