@@ -1,4 +1,4 @@
-"""Permissions, other accounts, dead-letter queues, move tasks and FIFO queues over gRPC: what goes in and what comes."""
+"""Permissions, other accounts, dead-letter queues, move tasks and FIFO queues over gRPC."""
 
 import json
 from collections.abc import Callable, Iterator
