@@ -109,14 +109,20 @@ class ConsumeStream:
 
 
 async def measure_consume(
-    channel: grpc.aio.Channel, queue_url: str, plan: Plan, meter: Meter, filled: int
+    channel: grpc.aio.Channel,
+    queue_url: str,
+    plan: Plan,
+    meter: Meter,
+    filled: int,
+    *,
+    payload: Payload | None = None,
 ) -> tuple[Measured, int]:
     """Takes the `filled` messages out of the queue; a tenth of them (or the warm-up time) goes before the window.
 
     Returns the measured window and the number of confirmed messages; ends early when the plan's seconds are over.
     """
     progress = Progress()
-    payload = payload_of(plan.size_bytes, plan.batch)
+    payload = payload or payload_of(plan.size_bytes, plan.batch)
     stream = ConsumeStream(channel, queue_url, payload, plan.batch * plan.in_flight, progress)
     async with asyncio.TaskGroup() as group:
         group.create_task(stream.run())

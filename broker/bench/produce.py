@@ -57,10 +57,14 @@ class ProduceStream:
             await self._window.acquire()
             if self._wait_turn is not None:
                 await self._wait_turn()
-            await self._call.write(self._requests[batches % len(self._requests)])
+            await self._call.write(self.request(batches))
             batches += 1
             self.sent += self._payload.batch
         await self._call.done_writing()
+
+    def request(self, number: int) -> bytes:
+        """The serialized request of batch ``number``."""
+        return self._requests[number % len(self._requests)]
 
     async def _read(self) -> None:
         while (response := await self._call.read()) is not grpc.aio.EOF:

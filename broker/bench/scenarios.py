@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from broker.bench import backlog, idle, mixed, steady
+from broker.bench import backlog, idle, mixed, ordered, steady
 from broker.bench.compare import Setting
 from broker.bench.measure import Plan
 from broker.bench.rows import Row
@@ -22,4 +22,5 @@ SCENARIOS = {
     "backlog": Scenario(backlog.PLAN, backlog.run),
     "steady": Scenario(steady.PLAN, steady.run),
     "mixed": Scenario(mixed.PLAN, mixed.run),
+    "fifo": Scenario(ordered.PLAN, ordered.run),
 }

@@ -64,9 +64,13 @@ async def call(channel: grpc.aio.Channel, method: str, request: ProtobufMessage,
     return response_type.FromString(answer)
 
 
-async def create_queue(channel: grpc.aio.Channel, name: str, visibility_timeout_seconds: int = 120) -> str:
+async def create_queue(
+    channel: grpc.aio.Channel, name: str, visibility_timeout_seconds: int = 120, *, fifo: bool = False
+) -> str:
     """Returns the queue's URL."""
     attributes = {"VisibilityTimeout": str(visibility_timeout_seconds)}
+    if fifo:
+        attributes["FifoQueue"] = "true"
     request = CreateQueueRequest(queue_name=name, attributes=attributes)
     return (await call(channel, "CreateQueue", request, CreateQueueResponse)).queue_url
 
