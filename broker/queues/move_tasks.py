@@ -37,6 +37,7 @@ RATE_MAX: Final = 500  # SQS, StartMessageMoveTask: MaxNumberOfMessagesPerSecond
 RESULTS_MAX: Final = 10  # SQS, ListMessageMoveTasks: MaxResults; ours: as many are kept for each source
 ACTIVE_TASKS_MAX: Final = 100  # SQS, for each account
 SLICE_MESSAGES_MAX: Final = 2_500  # ours: listed at 2 µs each where every one is an entry of its own
+SLICE_ORDERED_MESSAGES_MAX: Final = 1_000  # ours: of FIFO queues, whose groups are looked at; 3 µs each
 SLICE_PARTS_MAX: Final = 50  # ours: parts of entries, moved at 40 µs each
 _SLICES_A_SECOND: Final = 10  # ours: of a task with a rate; 50 messages each at the highest
 _NO_ROOM_MS: Final = 1_000  # ours: how often a task looks again while the disk is past its watermark
@@ -91,7 +92,7 @@ class MoveTask:
         rate: slices that came late are not made up for."""
         left = self.to_move - self.moved
         if not self.rate:
-            return min(left, SLICE_MESSAGES_MAX)
+            return left
         per_second = self._slices_a_second()
         place = self.slices % per_second
         return min(left, (place + 1) * self.rate // per_second - place * self.rate // per_second)
@@ -280,7 +281,7 @@ class MoveTasks:
         if source is None:
             self.forget(task.source_arn)
             return 0
-        wanted = min(task.allowance(), task.reach)
+        wanted = min(task.allowance(), task.reach, SLICE_ORDERED_MESSAGES_MAX if source.fifo else SLICE_MESSAGES_MAX)
         task.pace(now_ms)
         found = oldest_visible(source, wanted, now_ms) if wanted else []
         horizon_ms = now_ms - source.attributes.retention_ms

@@ -385,6 +385,18 @@ def test_of_a_fifo_queue_only_what_could_be_received_is_moved(broker: Broker) ->
     assert (broker.bodies("orders.fifo"), broker.bodies("dlq.fifo")) == (["3", "5"], ["1", "2", "4"])
 
 
+def test_a_backlog_of_a_fifo_queue_takes_smaller_slices(broker: Broker) -> None:
+    fifo(broker)
+    messages = [(f"g{number % 700}", str(number)) for number in range(5_000)]
+    bury_ordered(broker, *messages)
+    broker.start(f"{HOME}:dlq.fifo")
+    moved = [0]
+    while broker.step():
+        moved.append(broker.newest(f"{HOME}:dlq.fifo").moved)
+    assert max(after - before for before, after in pairwise(moved)) == move_tasks.SLICE_ORDERED_MESSAGES_MAX
+    assert broker.bodies("orders.fifo") == [body for _, body in messages]
+
+
 # --- rates
 
 
