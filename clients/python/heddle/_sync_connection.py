@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from heddle._calls import Call
 from heddle._channel import Tls
@@ -13,6 +13,8 @@ from heddle._delivery import Delivery
 from heddle._ledger import ConsumeOptions, Ledger
 from heddle._loop_thread import LoopThread
 from heddle._outbox import Outbox
+
+LAST_TURN_SECONDS_MAX: Final = 1.0
 
 T = TypeVar("T")
 StreamTask = asyncio.Task[None]
@@ -71,6 +73,13 @@ class SyncConnection:
 
 
 def _close(thread: LoopThread, connection: Connection) -> None:
+    async def close() -> None:
+        await connection.close()
+        # gRPC's own tasks, one a call, have ended but for a turn of the loop: without it Python complains of them.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            await asyncio.wait(rest, timeout=LAST_TURN_SECONDS_MAX)
+
     with contextlib.suppress(RuntimeError):  # in a child after a fork there is no thread to close anything
-        thread.run(connection.close())
+        thread.run(close())
     thread.close()
