@@ -1,22 +1,24 @@
 """A small honest broker for the client's tests: the Queues service over real gRPC, messages in memory.
 
-It keeps the contract of queues.proto for standard queues (credit, ranges, visibility, what returns when a stream ends)
-and nothing beyond: no FIFO order, no limits, no durability. Faults are asked for by name: `break_streams`,
+It keeps the contract of queues.proto (credit, ranges, visibility, what returns when a stream ends; FIFO order and
+deduplication as in fake_queue) and nothing beyond: no limits, no durability, no moves to dead-letter queues. A move
+task moves one message each time that somebody looks at it. Faults are asked for by name: `break_streams`,
 `lose_results`, `refuse_batches`.
 """
 
 import asyncio
 import contextlib
 import itertools
+import json
 import threading
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
+from fake_consume import ConsumeStream
+from fake_queue import FakeQueue
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from heddle.v1 import message_pb2, queues_pb2
@@ -24,78 +26,6 @@ from heddle.v1.queues_pb2_grpc import QueuesServicer, add_QueuesServicer_to_serv
 
 T = TypeVar("T")
 NO_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
-DELIVERY_MESSAGES = 100
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@dataclass
-class Stored:
-    message: message_pb2.Message
-    message_id: bytes
-    sent_timestamp_ms: int = field(default_factory=now_ms)
-    first_received_timestamp_ms: int = 0
-    receive_count: int = 0
-    visible_at: float = 0.0  # time.monotonic()
-    stream: int | None = None  # the Consume stream that holds it
-    receipt_handle: str = ""
-
-
-class FakeQueue:
-    def __init__(self, attributes: dict[str, str], tags: dict[str, str]) -> None:
-        self.attributes = {"VisibilityTimeout": "30", **attributes}
-        self.tags = tags
-        self.messages: dict[int, Stored] = {}
-        self.next_sequence = 1
-        self.changed = asyncio.Event()
-
-    def notify(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def append(self, messages: list[message_pb2.Message], delay_seconds: int = 0) -> queues_pb2.ProduceResult:
-        first_id, base = uuid.uuid4().bytes, self.next_sequence
-        for index, message in enumerate(messages):
-            last = (int.from_bytes(first_id[12:], "big") + index) % 2**32
-            stored = Stored(message, first_id[:12] + last.to_bytes(4, "big"))
-            stored.visible_at = time.monotonic() + delay_seconds if delay_seconds else 0.0
-            self.messages[base + index] = stored
-        self.next_sequence += len(messages)
-        self.notify()
-        return queues_pb2.ProduceResult(count=len(messages), base_sequence=base, first_message_id=first_id)
-
-    def visible(self) -> list[int]:
-        now = time.monotonic()
-        return [sequence for sequence, stored in sorted(self.messages.items()) if stored.visible_at <= now]
-
-    def take(self, limit: int, visibility_timeout: int, stream: int | None = None) -> list[int]:
-        taken = self.visible()[:limit]
-        for sequence in taken:
-            stored = self.messages[sequence]
-            stored.visible_at = time.monotonic() + visibility_timeout
-            stored.receive_count += 1
-            stored.first_received_timestamp_ms = stored.first_received_timestamp_ms or now_ms()
-            stored.stream = stream
-            stored.receipt_handle = f"{sequence}-{stored.receive_count}"
-        return taken
-
-    def next_visible_at(self) -> float | None:
-        now = time.monotonic()
-        return min((stored.visible_at for stored in self.messages.values() if stored.visible_at > now), default=None)
-
-    def held_by(self, stream: int, piece: queues_pb2.SequenceRange) -> Iterator[int]:
-        for sequence in range(piece.first, piece.end):
-            if sequence in self.messages and self.messages[sequence].stream == stream:
-                yield sequence
-
-    def give_back(self, sequence: int, delay_seconds: int) -> None:
-        self.messages[sequence].visible_at = time.monotonic() + delay_seconds if delay_seconds else 0.0
-        self.messages[sequence].stream = None
-
-    def of_handle(self, handle: str) -> int | None:
-        return next((s for s, stored in self.messages.items() if stored.receipt_handle == handle), None)
 
 
 class FakeBroker(QueuesServicer):
@@ -109,6 +39,9 @@ class FakeBroker(QueuesServicer):
         self.refuse_batches = 0  # so many batches are refused
         self.unavailable_calls = 0  # so many unary calls fail with UNAVAILABLE
         self.hold_results: asyncio.Event | None = None  # results wait for it
+        self.permissions: dict[str, tuple[list[str], list[str]]] = {}
+        self.move_tasks: list[queues_pb2.ListMessageMoveTasksResultEntry] = []  # newest first
+        self.fail_move_tasks = ""  # the reason with which a running task fails at the next look
         self._breaks: set[asyncio.Event] = set()
 
     def break_streams(self) -> None:
@@ -140,7 +73,8 @@ class FakeBroker(QueuesServicer):
 
     async def CreateQueue(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._enter(context)
-        self.queues.setdefault(request.queue_name, FakeQueue(dict(request.attributes), dict(request.tags)))
+        made = FakeQueue(request.queue_name, dict(request.attributes), dict(request.tags))
+        self.queues.setdefault(request.queue_name, made)
         return queues_pb2.CreateQueueResponse(queue_url=f"http://fake/000000000000/{request.queue_name}")
 
     async def DeleteQueue(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -189,26 +123,111 @@ class FakeBroker(QueuesServicer):
     async def ListQueueTags(self, request: Any, context: Any) -> Any:  # noqa: N802
         return queues_pb2.ListQueueTagsResponse(tags=(await self._queue(request.queue_url, context)).tags)
 
-    def _append_one(self, queue: FakeQueue, entry: Any) -> str:
+    async def AddPermission(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._queue(request.queue_url, context)
+        self.permissions[request.label] = list(request.aws_account_ids), list(request.actions)
+        return queues_pb2.AddPermissionResponse()
+
+    async def RemovePermission(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._queue(request.queue_url, context)
+        if self.permissions.pop(request.label, None) is None:
+            await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "InvalidParameterValue", "can't find label.")
+        return queues_pb2.RemovePermissionResponse()
+
+    async def ListDeadLetterSourceQueues(self, request: Any, context: Any) -> Any:  # noqa: N802
+        target = (await self._queue(request.queue_url, context)).attributes["QueueArn"]
+        policies = {name: json.loads(q.attributes.get("RedrivePolicy") or "{}") for name, q in self.queues.items()}
+        names = sorted(name for name, policy in policies.items() if policy.get("deadLetterTargetArn") == target)
+        start = int(request.next_token or 0)
+        page, rest = names[start : start + 2], names[start + 2 :]
+        return queues_pb2.ListDeadLetterSourceQueuesResponse(
+            queue_urls=[f"http://fake/000000000000/{name}" for name in page],
+            next_token=str(start + 2) if rest else "",
+        )
+
+    def _of_arn(self, arn: str) -> FakeQueue | None:
+        return self.queues.get(arn.rpartition(":")[2])
+
+    async def StartMessageMoveTask(self, request: Any, context: Any) -> Any:  # noqa: N802
+        source = self._of_arn(request.source_arn)
+        if source is None:
+            text = "The resource that you specified for the SourceArn parameter doesn't exist."
+            await self._refuse(context, grpc.StatusCode.NOT_FOUND, "ResourceNotFoundException", text)
+        assert source is not None
+        task = queues_pb2.ListMessageMoveTasksResultEntry(
+            task_handle=f"task {len(self.move_tasks)}",
+            status="RUNNING",
+            source_arn=request.source_arn,
+            approximate_number_of_messages_to_move=len(source.messages),
+            started_timestamp=1000 + len(self.move_tasks),
+        )
+        if request.HasField("destination_arn"):
+            task.destination_arn = request.destination_arn
+        if request.HasField("max_number_of_messages_per_second"):
+            task.max_number_of_messages_per_second = request.max_number_of_messages_per_second
+        self.move_tasks.insert(0, task)
+        return queues_pb2.StartMessageMoveTaskResponse(task_handle=task.task_handle)
+
+    async def ListMessageMoveTasks(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._enter(context)
+        tasks = [task for task in self.move_tasks if task.source_arn == request.source_arn]
+        for task in tasks:
+            if task.status == "RUNNING":
+                self._move_one(task)
+        return queues_pb2.ListMessageMoveTasksResponse(results=tasks[: request.max_results or 1])
+
+    def _move_one(self, task: queues_pb2.ListMessageMoveTasksResultEntry) -> None:
+        source = self._of_arn(task.source_arn)
+        assert source is not None
+        if self.fail_move_tasks:
+            self._end_task(task, "FAILED")
+            task.failure_reason = self.fail_move_tasks
+        elif not source.messages:
+            self._end_task(task, "COMPLETED")
+        else:
+            sequence, stored = min(source.messages.items())
+            destination = self._of_arn(task.destination_arn or stored.origin_arn)
+            assert destination is not None
+            destination.append([stored.message])
+            del source.messages[sequence]
+            task.approximate_number_of_messages_moved += 1
+
+    def _end_task(self, task: queues_pb2.ListMessageMoveTasksResultEntry, status: str) -> None:
+        task.status = status
+        task.ClearField("task_handle")
+
+    async def CancelMessageMoveTask(self, request: Any, context: Any) -> Any:  # noqa: N802
+        task = next((each for each in self.move_tasks if each.task_handle == request.task_handle), None)
+        if task is None:
+            await self._refuse(context, grpc.StatusCode.NOT_FOUND, "ResourceNotFoundException", "Task does not exist.")
+        assert task is not None
+        self._end_task(task, "CANCELLED")
+        return queues_pb2.CancelMessageMoveTaskResponse(
+            approximate_number_of_messages_moved=task.approximate_number_of_messages_moved
+        )
+
+    def _append_one(self, queue: FakeQueue, entry: Any) -> tuple[str, str]:
         message = message_pb2.Message(
             body=entry.message_body,
             message_attributes=entry.message_attributes,
             message_group_id=entry.message_group_id,
+            message_deduplication_id=entry.message_deduplication_id,
             aws_trace_header=entry.message_system_attributes["AWSTraceHeader"].string_value,
         )
-        result = queue.append([message], entry.delay_seconds)
-        return str(uuid.UUID(bytes=result.first_message_id))
+        return queue.append_one(message, entry.delay_seconds)
 
     async def SendMessage(self, request: Any, context: Any) -> Any:  # noqa: N802
         queue = await self._queue(request.queue_url, context)
-        return queues_pb2.SendMessageResponse(message_id=self._append_one(queue, request))
+        message_id, sequence_number = self._append_one(queue, request)
+        return queues_pb2.SendMessageResponse(message_id=message_id, sequence_number=sequence_number)
 
     async def SendMessageBatch(self, request: Any, context: Any) -> Any:  # noqa: N802
         queue = await self._queue(request.queue_url, context)
         response = queues_pb2.SendMessageBatchResponse()
         for entry in request.entries:
             if entry.message_body:
-                response.successful.add(id=entry.id, message_id=self._append_one(queue, entry))
+                message_id, sequence_number = self._append_one(queue, entry)
+                response.successful.add(id=entry.id, message_id=message_id, sequence_number=sequence_number)
             else:
                 response.failed.add(id=entry.id, sender_fault=True, code="MissingParameter", message="no body")
         return response
@@ -217,17 +236,17 @@ class FakeBroker(QueuesServicer):
         queue = await self._queue(request.queue_url, context)
         visibility = request.visibility_timeout if request.HasField("visibility_timeout") else 30
         response = queues_pb2.ReceiveMessageResponse()
-        for sequence in queue.take(request.max_number_of_messages or 1, visibility):
+        attempt = request.receive_request_attempt_id
+        sequences = queue.attempts.get(attempt) or queue.take(request.max_number_of_messages or 1, visibility)
+        if attempt:
+            queue.attempts[attempt] = sequences
+        for sequence in sequences:
             stored = queue.messages[sequence]
             response.messages.add(
                 message_id=str(uuid.UUID(bytes=stored.message_id)),
                 receipt_handle=stored.receipt_handle,
                 body=stored.message.body,
-                attributes={
-                    "ApproximateReceiveCount": str(stored.receive_count),
-                    "SentTimestamp": str(stored.sent_timestamp_ms),
-                    "AWSTraceHeader": stored.message.aws_trace_header,
-                },
+                attributes=queue.system_attributes(sequence),
                 message_attributes=stored.message.message_attributes,
             )
         return response
@@ -323,7 +342,7 @@ class FakeBroker(QueuesServicer):
             yield queues_pb2.ProduceResponse(results=[result])
 
     async def Consume(self, requests: Any, context: Any) -> Any:  # noqa: N802
-        stream = _ConsumeStream(self, self.streams_opened + 1, context)
+        stream = ConsumeStream(self.streams_opened + 1, context)
         try:
             async for request in self._requests(requests, context):
                 self.consumed.append(request)
@@ -334,102 +353,6 @@ class FakeBroker(QueuesServicer):
                     return
         finally:
             stream.end()
-
-
-class _ConsumeStream:
-    def __init__(self, broker: FakeBroker, number: int, context: Any) -> None:
-        self.queue: FakeQueue | None = None
-        self._broker = broker
-        self._number = number
-        self._context = context
-        self._credit = 0
-        self._keep = False
-        self._visibility_timeout = 30
-        self._credited = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._pushing: asyncio.Task[None] | None = None
-
-    def start(self, queue: FakeQueue, request: queues_pb2.ConsumeRequest) -> None:
-        self.queue = queue
-        self._keep = request.keep_in_flight_on_disconnect
-        if request.HasField("visibility_timeout"):
-            self._visibility_timeout = request.visibility_timeout
-        if self._keep:  # what an earlier stream held is this client's still
-            for stored in queue.messages.values():
-                if stored.stream is not None:
-                    stored.stream = self._number
-        self._pushing = asyncio.ensure_future(self._push(queue))
-
-    async def apply(self, request: queues_pb2.ConsumeRequest) -> None:
-        queue = self.queue
-        assert queue is not None
-        if request.stop and self._pushing is not None:
-            self._pushing.cancel()  # before anything is given back, or it would be delivered here again
-        for piece in request.acks:
-            for sequence in queue.held_by(self._number, piece):
-                del queue.messages[sequence]
-        for nack in request.nacks:
-            for sequence in queue.held_by(self._number, nack.range):
-                queue.give_back(sequence, nack.delay_seconds)
-        for extension in request.extensions:
-            for sequence in queue.held_by(self._number, extension.range):
-                queue.messages[sequence].visible_at = time.monotonic() + extension.visibility_timeout
-        queue.notify()
-        if request.request_id:
-            await self._write(queues_pb2.ConsumeResponse(confirmed_request_id=request.request_id))
-        self._credit += request.credit
-        self._credited.set()
-
-    async def _push(self, queue: FakeQueue) -> None:
-        while True:
-            await self._credited.wait()
-            changed, next_at = queue.changed, queue.next_visible_at()
-            taken = queue.take(min(self._credit, DELIVERY_MESSAGES), self._visibility_timeout, self._number)
-            if not taken:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), next_at and max(0.001, next_at - time.monotonic()))
-                continue
-            self._credit -= len(taken)
-            if not self._credit:
-                self._credited.clear()
-            await self._write(queues_pb2.ConsumeResponse(deliveries=self._deliveries(queue, taken)))
-
-    async def _write(self, response: queues_pb2.ConsumeResponse) -> None:
-        async with self._writing:  # gRPC takes one write at a time
-            await self._context.write(response)
-
-    def _deliveries(self, queue: FakeQueue, taken: list[int]) -> Iterator[queues_pb2.Delivery]:
-        """One a message history: sequences without a gap, ids without a gap, the same receive count."""
-        position = 0
-        while position < len(taken):
-            base = taken[position]
-            first = queue.messages[base]
-            count = 1
-            while position + count < len(taken) and taken[position + count] == base + count:
-                stored = queue.messages[base + count]
-                if stored.receive_count != first.receive_count or stored.message_id[:12] != first.message_id[:12]:
-                    break
-                count += 1
-            yield queues_pb2.Delivery(
-                base_sequence=base,
-                batch=message_pb2.MessageBatch(messages=[queue.messages[base + i].message for i in range(count)]),
-                first_message_id=first.message_id,
-                sent_timestamp_ms=first.sent_timestamp_ms,
-                first_received_timestamp_ms=first.first_received_timestamp_ms,
-                receive_count=first.receive_count,
-                sender_id="fake",
-                visible_again_timestamp_ms=now_ms() + self._visibility_timeout * 1000,
-            )
-            position += count
-
-    def end(self) -> None:
-        if self._pushing is not None:
-            self._pushing.cancel()
-        if self.queue is not None and not self._keep:
-            for sequence, stored in self.queue.messages.items():
-                if stored.stream == self._number:
-                    self.queue.give_back(sequence, 0)
-            self.queue.notify()
 
 
 @contextlib.asynccontextmanager

@@ -16,11 +16,18 @@ from heddle._channel import call_metadata
 from heddle._errors import ERROR_CLASSES, error_of_code, error_of_rpc
 from heddle._model import message_id_at, pack_attributes
 
+import broker.errors
+
 
 @pytest.mark.parametrize("package", [heddle, heddle.aio])
 def test_all_names_what_is_there(package: Any) -> None:
     public = {name for name, value in vars(package).items() if isinstance(value, type)}
     assert public == set(package.__all__)
+
+
+def test_every_refusal_of_the_broker_has_its_class() -> None:
+    codes = {each.code for each in broker.errors.BrokerError.__subclasses__()}
+    assert codes <= set(ERROR_CLASSES)
 
 
 def test_every_error_class_is_exported() -> None:

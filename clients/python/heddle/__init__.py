@@ -31,6 +31,7 @@ from heddle._errors import (
     MissingParameter,
     OverLimit,
     Overloaded,
+    PredecessorFailed,
     PurgeQueueInProgress,
     QueueDeletedRecently,
     QueueDoesNotExist,
@@ -43,8 +44,10 @@ from heddle._errors import (
     UnsupportedOperation,
 )
 from heddle._model import Attribute, BatchError, OutgoingMessage, PeekedMessage, ReceivedMessage, SentMessage
+from heddle._move_task import MoveTask
 from heddle._producer import Producer
 from heddle._queue import Queue
+from heddle._redrive import MoveTaskStatus
 from heddle._ticket import Ticket
 
 __all__ = [
@@ -68,10 +71,13 @@ __all__ = [
     "Message",
     "MessageNotInFlight",
     "MissingParameter",
+    "MoveTask",
+    "MoveTaskStatus",
     "OutgoingMessage",
     "OverLimit",
     "Overloaded",
     "PeekedMessage",
+    "PredecessorFailed",
     "Producer",
     "PurgeQueueInProgress",
     "Queue",

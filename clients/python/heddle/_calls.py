@@ -20,6 +20,7 @@ from heddle._model import (
     pack_attributes,
     peeked_message,
     received_message,
+    sent_message,
 )
 from heddle.v1 import message_pb2
 from heddle.v1 import queues_pb2 as pb
@@ -102,10 +103,21 @@ def untag(queue_url: str, keys: Iterable[str]) -> Call[None]:
     return Call("UntagQueue", pb.UntagQueueRequest(queue_url=queue_url, tag_keys=keys), _nothing)
 
 
+def add_permission(queue_url: str, label: str, account_ids: Iterable[str], actions: Iterable[str]) -> Call[None]:
+    """Yields nothing."""
+    request = pb.AddPermissionRequest(queue_url=queue_url, label=label, aws_account_ids=account_ids, actions=actions)
+    return Call("AddPermission", request, _nothing)
+
+
+def remove_permission(queue_url: str, label: str) -> Call[None]:
+    """Yields nothing."""
+    return Call("RemovePermission", pb.RemovePermissionRequest(queue_url=queue_url, label=label), _nothing)
+
+
 def send(queue_url: str, message: OutgoingMessage) -> Call[SentMessage]:
     """Yields what became of the message."""
     request = pb.SendMessageRequest(queue_url=queue_url, **_members(message))
-    return Call("SendMessage", request, _sent_message)
+    return Call("SendMessage", request, sent_message)
 
 
 def send_batch(
@@ -122,7 +134,7 @@ def send_batch(
     )
 
     def parse(response: pb.SendMessageBatchResponse) -> list[SentMessage | BatchError]:
-        outcomes: dict[str, SentMessage | BatchError] = {sent.id: _sent_message(sent) for sent in response.successful}
+        outcomes: dict[str, SentMessage | BatchError] = {sent.id: sent_message(sent) for sent in response.successful}
         outcomes.update(_batch_errors(response.failed))
         return [outcomes[str(index)] for index in range(len(messages))]
 
@@ -137,7 +149,7 @@ def receive(
     visibility_timeout: int | None,
     attribute_names: Sequence[str],
     message_attribute_names: Sequence[str],
-    attempt_id: str | None,
+    receive_request_attempt_id: str | None,
 ) -> Call[list[ReceivedMessage]]:
     """Yields the received messages, possibly none."""
     request = pb.ReceiveMessageRequest(
@@ -147,7 +159,7 @@ def receive(
         wait_time_seconds=wait_seconds,
         message_system_attribute_names=attribute_names,
         message_attribute_names=message_attribute_names,
-        receive_request_attempt_id=attempt_id,
+        receive_request_attempt_id=receive_request_attempt_id,
     )
     # A queue may have a wait of its own, of up to 20 seconds.
     return Call(
@@ -228,10 +240,6 @@ def _members(message: OutgoingMessage) -> dict[str, Any]:
         "message_group_id": message.group_id,
         "message_deduplication_id": message.deduplication_id,
     }
-
-
-def _sent_message(sent: pb.SendMessageResponse | pb.SendMessageBatchResultEntry) -> SentMessage:
-    return SentMessage(sent.message_id, int(sent.sequence_number) if sent.sequence_number else None)
 
 
 def _batch_errors(failed: Iterable[pb.BatchResultErrorEntry]) -> dict[str, BatchError]:

@@ -14,7 +14,8 @@ RECONNECT_MS_MAX: Final = 5_000  # gRPC's own is two minutes: too long for a bro
 
 # Calls that may be made twice without harm. A send is not among them: a connection that breaks after the request has
 # left does not tell whether the message was taken. (gRPC itself repeats, always, what surely never left.) Neither are
-# a purge and a queue's deletion, whose second attempt fails because of the first.
+# a purge, a queue's deletion, a permission's coming and going, and the start and cancellation of a move task: their
+# second attempt fails because of the first.
 _REPEATABLE: Final = (
     "CreateQueue",
     "GetQueueUrl",
@@ -24,6 +25,8 @@ _REPEATABLE: Final = (
     "TagQueue",
     "UntagQueue",
     "ListQueueTags",
+    "ListDeadLetterSourceQueues",
+    "ListMessageMoveTasks",
     "ReceiveMessage",
     "DeleteMessage",
     "DeleteMessageBatch",

@@ -14,7 +14,9 @@ from typing import Self
 from heddle._delivery import Delivery, Epoch, Message
 from heddle._errors import HeddleError
 from heddle._ledger import ConsumeOptions
+from heddle._model import is_fifo
 from heddle._sync_connection import SyncConnection
+from heddle._workers import Assignment
 
 _log = logging.getLogger("heddle")
 
@@ -26,10 +28,15 @@ class Consumer:
     queue and comes again (unless `keep_in_flight_on_disconnect`): settling it does nothing, and what was not handed
     out yet is not handed out any more. A status that is not about the connection is raised by the iteration.
     Iterate in one thread at a time; settle in any. `run` is the way to work in many threads.
+
+    FIFO queues: messages of a group come in order, several of them before the first is settled. A nack returns its
+    message and what this consumer holds of the group after it: that is not handed out any more, settling it does
+    nothing, and all of it comes again in order.
     """
 
     def __init__(self, connection: SyncConnection, queue_url: str, options: ConsumeOptions) -> None:
         self._connection = connection
+        self._fifo = is_fifo(queue_url)
         self._arrived: SimpleQueue[Delivery | None] = SimpleQueue()  # None: there will be no more
         self._current: Iterator[Message] = iter(())
         self._epoch = Epoch(handing_out=False)
@@ -58,7 +65,7 @@ class Consumer:
     def _next_delivery(self) -> Delivery | None:
         """The next one that is still ours; None when there are no more. Raises what ended the stream."""
         while (delivery := self._arrived.get()) is not None:
-            if delivery.epoch.handing_out:
+            if delivery.epoch.handing_out and len(delivery):
                 return delivery
         self._arrived.put(None)  # for the next who asks
         if self._ledger.error is not None:
@@ -69,23 +76,33 @@ class Consumer:
         """Call `handler` with each message in `concurrency` threads, until `stop`; then close.
 
         A message is acked when its handler returns and nacked, to come again after `retry_delay_seconds`, when it
-        raises an Exception, which is logged.
+        raises an Exception, which is logged. On a FIFO queue a message group is handled by one of them at a time, in
+        order, also when a message of it comes again.
         """
         turn = Lock()
+        assignment = Assignment(by_group=self._fifo)
+
+        def take() -> Message | None:
+            with turn:
+                while (message := next(self, None)) is not None:
+                    if assignment.claim(message):
+                        break
+            return message
+
+        def handle(message: Message) -> None:
+            try:
+                handler(message)
+            except Exception:
+                _log.exception("the handler failed: message %d goes back to the queue", message.sequence)
+                message.nack(retry_delay_seconds)
+            else:
+                message.ack()
 
         def work() -> None:
-            while True:
-                with turn:
-                    message = next(self, None)
-                if message is None:
-                    return
-                try:
-                    handler(message)
-                except Exception:
-                    _log.exception("the handler failed: message %d goes back to the queue", message.sequence)
-                    message.nack(retry_delay_seconds)
-                else:
-                    message.ack()
+            while (message := take()) is not None:
+                while message is not None:
+                    handle(message)
+                    message = assignment.next_after(message)
 
         with self, ThreadPoolExecutor(concurrency, thread_name_prefix="heddle-consumer") as threads:
             workers = [threads.submit(work) for _ in range(concurrency)]

@@ -76,6 +76,11 @@ class Message:
         return self._delivery.receive_count
 
     @property
+    def dead_letter_queue_source_arn(self) -> str | None:
+        """The ARN of the queue that it came from, if this is a dead-letter queue that it was moved to."""
+        return self._delivery.dead_letter_queue_source_arn
+
+    @property
     def sent_timestamp_ms(self) -> int:
         """When the broker took it, milliseconds since the epoch."""
         return self._delivery.sent_timestamp_ms
@@ -85,31 +90,45 @@ class Message:
         """When it was delivered for the first time, milliseconds since the epoch."""
         return self._delivery.first_received_timestamp_ms
 
+    @property
+    def handed_back(self) -> bool:
+        """It is the broker's again without having been settled: its stream broke, the consumer stops, or (FIFO queues)
+        an earlier message of its group went back. It comes again; settling it does nothing."""
+        return not self._delivery.epoch.handing_out or self.sequence in self._delivery.returned
+
     def ack(self) -> None:
         """Done: delete it."""
         delivery = self._delivery
-        delivery.ledger.ack(delivery.epoch, self.sequence)
+        delivery.ledger.ack(delivery, self.sequence)
 
     def nack(self, delay_seconds: int = 0) -> None:
-        """Not done: make it visible again after `delay_seconds`, 0 to 43200."""
+        """Not done: make it visible again after `delay_seconds`, 0 to 43200.
+
+        FIFO queues: what this consumer holds of its group after it goes back with it, and all comes again in order.
+        """
         delivery = self._delivery
-        delivery.ledger.nack(delivery.epoch, self.sequence, self.sequence + 1, delay_seconds)
+        delivery.ledger.nack(delivery, self.sequence, self.sequence + 1, delay_seconds)
 
     def extend(self, seconds: int) -> None:
         """Keep it for `seconds` from now, 0 to 43200. From then on its visibility is yours: no automatic extension."""
         delivery = self._delivery
-        delivery.ledger.extend(delivery.epoch, self.sequence, self.sequence + 1, seconds)
+        delivery.ledger.extend(delivery, self.sequence, self.sequence + 1, seconds)
 
     def __repr__(self) -> str:
         return f"<heddle.Message sequence={self.sequence} body_bytes={len(self._packed.body)}>"
 
 
 class Delivery:
-    """Messages [base_sequence, base_sequence + len) that came together and share their history."""
+    """Messages [base_sequence, end_sequence) that came together and share their history.
+
+    FIFO queues: those that went back with an earlier message of their group are `returned`. They are not handed out and
+    not counted; only `packed` has them still.
+    """
 
     __slots__ = (
         "_messages",
         "base_sequence",
+        "dead_letter_queue_source_arn",
         "delivery_id",
         "epoch",
         "first_message_id",
@@ -117,6 +136,7 @@ class Delivery:
         "ledger",
         "packed",
         "receive_count",
+        "returned",
         "sender_id",
         "sent_timestamp_ms",
     )
@@ -131,31 +151,49 @@ class Delivery:
         self.first_received_timestamp_ms = view.first_received_timestamp_ms
         self.receive_count = view.receive_count
         self.sender_id = view.sender_id
+        self.dead_letter_queue_source_arn = view.dead_letter_queue_source_arn or None
+        self.returned: set[int] = set()
         self.packed = view.batch  # the serialized MessageBatch, to hand on as it is
         self._messages = message_pb2.MessageBatch.FromString(view.batch).messages
 
+    @property
+    def end_sequence(self) -> int:
+        """The sequence number after the last."""
+        return self.base_sequence + len(self._messages)
+
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._messages) - len(self.returned)
 
     def __iter__(self) -> Iterator[Message]:
         """The messages, as objects of their own."""
-        sequence = self.base_sequence
+        sequence, returned = self.base_sequence, self.returned
         for packed in self._messages:
-            yield Message(self, packed, sequence)
+            if sequence not in returned:
+                yield Message(self, packed, sequence)
             sequence += 1
 
     def bodies(self) -> list[bytes]:
         """The bodies alone, in order: the quickest way to read a delivery that is settled as a whole."""
+        if self.returned:
+            return [message.body for message in self]
         return [packed.body for packed in self._messages]
+
+    def groups(self) -> list[str]:
+        """The message group of each message, in order."""
+        return [packed.message_group_id for packed in self._messages]
+
+    def group_of(self, sequence: int) -> str:
+        """The message group of one of the messages."""
+        return self._messages[sequence - self.base_sequence].message_group_id
 
     def ack(self) -> None:
         """Done: delete all that was not settled singly."""
-        self.ledger.ack_range(self.epoch, self.base_sequence, self.base_sequence + len(self._messages))
+        self.ledger.ack_range(self, self.base_sequence, self.end_sequence)
 
     def nack(self, delay_seconds: int = 0) -> None:
         """Not done: make all that was not settled singly visible again after `delay_seconds`, 0 to 43200."""
-        self.ledger.nack(self.epoch, self.base_sequence, self.base_sequence + len(self._messages), delay_seconds)
+        self.ledger.nack(self, self.base_sequence, self.end_sequence, delay_seconds)
 
     def extend(self, seconds: int) -> None:
         """Keep all for `seconds` from now, 0 to 43200. From then on their visibility is yours."""
-        self.ledger.extend(self.epoch, self.base_sequence, self.base_sequence + len(self._messages), seconds)
+        self.ledger.extend(self, self.base_sequence, self.end_sequence, seconds)

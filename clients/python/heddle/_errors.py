@@ -38,6 +38,10 @@ class Overloaded(HeddleError):
     """The broker refuses work to protect itself, for example because its disk is nearly full."""
 
 
+class PredecessorFailed(HeddleError):
+    """A FIFO queue's producer did not send this message, because one of its group that was sent before failed."""
+
+
 class AccessDenied(HeddleError):
     """The credentials or a policy do not allow the call."""
 
@@ -152,6 +156,8 @@ ERROR_CLASSES: Final[Mapping[str, type[HeddleError]]] = {
     _SQS + "TooManyEntriesInBatchRequest": TooManyEntriesInBatchRequest,
     _SQS + "UnsupportedOperation": UnsupportedOperation,
     "heddle.StorageFull": Overloaded,
+    "InternalFailure": Unavailable,
+    "ServiceUnavailable": Unavailable,
 }
 
 # Statuses whose meaning does not depend on the reason that came with them.

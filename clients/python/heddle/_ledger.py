@@ -8,6 +8,8 @@ of a message counts, the rest fall away.
 The window: granted and not yet delivered + held <= prefetch, always. Credit comes back with the settlements that free
 it, in the same request, so that it needs no requests of its own.
 
+FIFO queues: what a nack takes back with it, and what is handed out, goes by message group: heddle._groups.
+
 Time: `now` is in seconds on one monotonic clock, the client's own. Visibility is reckoned from the moment of receipt
 and the visibility timeout that the client itself asked for; the broker's clock is never compared with ours.
 """
@@ -17,17 +19,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import RLock
-from typing import Final, NamedTuple
+from typing import Final
 
 from heddle._delivery import Delivery, Epoch
 from heddle._errors import HeddleError
+from heddle._groups import Groups
+from heddle._leases import VISIBILITY_TIMEOUT_SECONDS_MAX, Leases
+from heddle._model import is_fifo
 from heddle._ranges import Range, RangeSet
 from heddle.v1 import queues_pb2, views_pb2
 
 SETTLE_LINGER_SECONDS: Final = 0.003  # ours: an ack waits so long for company
-LEASES_PER_EXTENSION: Final = 16  # ours: deliveries that come this close to each other are extended together
 PREFETCH_MAX: Final = 120_000  # Amazon SQS: messages in flight on one queue
-VISIBILITY_TIMEOUT_SECONDS_MAX: Final = 43_200  # Amazon SQS ChangeMessageVisibility: 12 hours, counted from the receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,6 @@ class _Note:
 _NOTHING: Final = _Note(_Kind.NACK, 0, 0, 0)  # never extended: only acks are
 
 
-class _Lease(NamedTuple):
-    """At `due`, what is still held of `members` is extended."""
-
-    due: float
-    received_at: float
-    members: RangeSet
-
-
 class Ledger:
     """`wake` is called, from any thread, when the stream should look here again; `deliver` for each delivery, in the
     stream's thread."""
@@ -90,7 +85,6 @@ class Ledger:
         self._prefetch = options.prefetch
         self._settle_at_once = max(1, options.prefetch // 2)
         self._visibility_timeout = options.visibility_timeout
-        self._extend_after_seconds = (options.visibility_timeout or 0) / 2 if options.auto_extend else 0.0  # 0: never
         self._keep = options.keep_in_flight_on_disconnect
         self._deliver = deliver
         self._lock = RLock()  # and not Lock: a signal handler may settle a message within a settlement
@@ -98,7 +92,9 @@ class Ledger:
         self._granted = 0
         self._held = RangeSet()
         self._unattended = RangeSet()  # held, but extended by the application: not extended automatically
-        self._leases: deque[_Lease] = deque()  # by due time: each is due the same time after it was made
+        self._leases = Leases(options.visibility_timeout or 0 if options.auto_extend else 0)
+        self._groups = Groups() if is_fifo(queue_url) else None
+        self._holds_across_streams = self._keep and self._groups is None  # FIFO: only who was delivered may settle
         self._notes: list[_Note] = []
         self._last = _NOTHING
         self._noted = 0  # messages in _notes, counted as often as they were noted
@@ -113,29 +109,50 @@ class Ledger:
 
     # The application's side.
 
-    def ack(self, epoch: Epoch, sequence: int) -> None:
+    def ack(self, delivery: Delivery, sequence: int) -> None:
         """Note that one message is done. The hot path: in order, it moves the end of the last note."""
         with self._lock:
+            if self._groups is not None and not self._groups.settle(delivery, sequence):
+                return
             last = self._last
-            if last.end == sequence and last.kind is _Kind.ACK and epoch is self._epoch:
+            if last.end == sequence and last.kind is _Kind.ACK and delivery.epoch is self._epoch:
                 last.end = sequence + 1
                 self._noted = noted = self._noted + 1
                 if noted == self._settle_at_once:
                     self.wake()
             else:
-                self._note(epoch, _Note(_Kind.ACK, sequence, sequence + 1, 0))
+                self._note(delivery.epoch, _Note(_Kind.ACK, sequence, sequence + 1, 0))
 
-    def ack_range(self, epoch: Epoch, first: int, end: int) -> None:
+    def ack_range(self, delivery: Delivery, first: int, end: int) -> None:
         """Note that all of [first, end) is done."""
-        self._note(epoch, _Note(_Kind.ACK, first, end, 0))
+        if self._groups is None:
+            self._note(delivery.epoch, _Note(_Kind.ACK, first, end, 0))
+            return
+        for sequence in range(first, end):
+            self.ack(delivery, sequence)
 
-    def nack(self, epoch: Epoch, first: int, end: int, delay_seconds: int) -> None:
+    def nack(self, delivery: Delivery, first: int, end: int, delay_seconds: int) -> None:
         """Note that [first, end) is not done and may be delivered again after `delay_seconds`."""
-        self._note(epoch, _Note(_Kind.NACK, first, end, _checked_seconds(delay_seconds)))
+        delay_seconds = _checked_seconds(delay_seconds)
+        with self._lock:
+            if self._groups is None:
+                self._note(delivery.epoch, _Note(_Kind.NACK, first, end, delay_seconds))
+                return
+            asked = self._groups.held(delivery, first, end)
+            for piece in asked:
+                self._note(delivery.epoch, _Note(_Kind.NACK, *piece, delay_seconds))
+            followers = self._groups.take_back(asked)
+            for piece in asked:
+                followers.remove(*piece)
+            self._drop(followers)
 
-    def extend(self, epoch: Epoch, first: int, end: int, seconds: int) -> None:
+    def extend(self, delivery: Delivery, first: int, end: int, seconds: int) -> None:
         """Note that [first, end) is to stay in flight for `seconds`, and is the application's to extend from now on."""
-        self._note(epoch, _Note(_Kind.EXTEND, first, end, _checked_seconds(seconds)))
+        seconds = _checked_seconds(seconds)
+        with self._lock:
+            pieces = [(first, end)] if self._groups is None else self._groups.held(delivery, first, end)
+            for piece in pieces:
+                self._note(delivery.epoch, _Note(_Kind.EXTEND, *piece, seconds))
 
     def _note(self, epoch: Epoch, note: _Note) -> None:
         with self._lock:
@@ -189,8 +206,8 @@ class Ledger:
                 return self._late_returns()
             if self._noted and self._noted_at is None:
                 self._noted_at = now
-            settle = self._stopping or self._noted >= self._settle_at_once or self._is_due(self._noted_at, now)
-            extend = bool(self._leases) and self._leases[0].due <= now
+            settle = self._stopping or self._noted >= self._settle_at_once or self._is_due(self._settle_at(), now)
+            extend = self._is_due(self._leases.next_due(), now)
             if self._greeted and not settle and not extend:
                 return None
             request = queues_pb2.ConsumeRequest()
@@ -199,7 +216,8 @@ class Ledger:
             if settle:
                 self._settle(request)
             if extend:
-                self._extend_leases(request, now)
+                for piece in self._leases.take_due(now, self._held, self._unattended):
+                    request.extensions.add(range=_wire_range(piece), visibility_timeout=self._visibility_timeout)
             if self._stopping:
                 self._stop(request)
             request.credit = self._take_credit()
@@ -209,9 +227,7 @@ class Ledger:
     def next_look(self) -> float | None:
         """When `next_request` is to be asked again without a wake."""
         with self._lock:
-            settle_at = None if self._noted_at is None else self._noted_at + SETTLE_LINGER_SECONDS
-            extend_at = self._leases[0].due if self._leases else None
-            return min((at for at in (settle_at, extend_at) if at is not None), default=None)
+            return min((at for at in (self._settle_at(), self._leases.next_due()) if at is not None), default=None)
 
     def receive(self, response: views_pb2.ConsumeResponseView, now: float) -> None:
         """Take deliveries in, and confirmations."""
@@ -220,22 +236,39 @@ class Ledger:
                 self._unconfirmed.popleft()
             for view in response.deliveries:
                 delivery = Delivery(self, self._epoch, view)
-                first, end = view.base_sequence, view.base_sequence + len(delivery)
+                first, end = delivery.base_sequence, delivery.end_sequence
                 self._granted -= end - first
                 self._held.add(first, end)
                 self._unattended.remove(first, end)
-                self._lease(first, end, now)
+                if self._groups is not None:
+                    self._sort(delivery, response.confirmed_request_id, self._groups)
+                self._leases.add(first, end, now)
                 self._deliver(delivery)
+            if self._groups is not None:
+                self._groups.confirmed(response.confirmed_request_id)
+
+    def _sort(self, delivery: Delivery, confirmed_request_id: int, groups: Groups) -> None:
+        """Keep of a delivery what is ours."""
+        arrival = groups.arrive(delivery, confirmed_request_id)
+        self._drop(arrival.stale)
+        self._drop(arrival.lost)
+        for piece in arrival.doubtful:
+            self._note(delivery.epoch, _Note(_Kind.NACK, *piece, 0))
+
+    def _drop(self, pieces: RangeSet) -> None:
+        """What the broker has back without being told."""
+        for piece in pieces:
+            self._let_go(*piece)
 
     def disconnected(self, error: HeddleError) -> None:
         """The stream ended. Well, if it was told to and everything was confirmed; otherwise another one follows."""
         with self._lock:
             self._connected = False
-            if self._stopping and (self._stop_sent or not self._keep):
+            if self._stopping and (self._stop_sent or not self._holds_across_streams):
                 if self._unconfirmed or self._noted:
                     self.error = error
                 self._finish()
-            elif not self._keep:
+            elif not self._holds_across_streams:
                 self._forget()
 
     def fail(self, error: HeddleError) -> None:
@@ -257,6 +290,8 @@ class Ledger:
         self._unattended.clear()
         self._leases.clear()
         self._unconfirmed.clear()
+        if self._groups is not None:
+            self._groups.clear()
         self._clear_notes()
 
     def _clear_notes(self) -> None:
@@ -291,40 +326,13 @@ class Ledger:
                 else:
                     request.nacks.add(range=_wire_range((first, end)), delay_seconds=note.seconds)
         request.acks.extend(_wire_range(piece) for piece in acked)
+        if self._groups is not None:
+            self._groups.nacks_said(self._last_request_id + 1)
         self._clear_notes()
 
     def _let_go(self, first: int, end: int) -> list[Range]:
         self._unattended.remove(first, end)
         return self._held.remove(first, end)
-
-    def _lease(self, first: int, end: int, now: float) -> None:
-        """See that [first, end), received now, is extended in time. Never later than its own half time."""
-        after = self._extend_after_seconds
-        if not after:
-            return
-        newest = self._leases[-1] if self._leases else None
-        if newest is None or now - newest.received_at > after / LEASES_PER_EXTENSION:
-            newest = _Lease(now + after, now, RangeSet())
-            self._leases.append(newest)
-        newest.members.add(first, end)
-
-    def _extend_leases(self, request: queues_pb2.ConsumeRequest, now: float) -> None:
-        """Extend what is still held of the leases that are due, up to AWS's limit from the receipt on."""
-        assert self._visibility_timeout is not None  # or nothing was leased
-        while self._leases and self._leases[0].due <= now:
-            _, received_at, members = self._leases.popleft()
-            if now + self._visibility_timeout - received_at > VISIBILITY_TIMEOUT_SECONDS_MAX:
-                continue
-            attended = RangeSet()
-            for low, high in members:
-                for first, end in self._held.overlap(low, high):
-                    attended.add(first, end)
-                for first, end in self._unattended.overlap(low, high):
-                    attended.remove(first, end)
-            for piece in attended:
-                request.extensions.add(range=_wire_range(piece), visibility_timeout=self._visibility_timeout)
-            if len(attended):
-                self._leases.append(_Lease(now + self._extend_after_seconds, received_at, attended))
 
     def _stop(self, request: queues_pb2.ConsumeRequest) -> None:
         request.stop = True
@@ -358,9 +366,12 @@ class Ledger:
             request.request_id = self._last_request_id
             self._unconfirmed.append(request)
 
+    def _settle_at(self) -> float | None:
+        return None if self._noted_at is None else self._noted_at + SETTLE_LINGER_SECONDS
+
     @staticmethod
-    def _is_due(noted_at: float | None, now: float) -> bool:
-        return noted_at is not None and now >= noted_at + SETTLE_LINGER_SECONDS
+    def _is_due(at: float | None, now: float) -> bool:
+        return at is not None and now >= at
 
 
 def _wire_range(piece: Range) -> queues_pb2.SequenceRange:

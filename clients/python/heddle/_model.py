@@ -10,6 +10,7 @@ from heddle._errors import HeddleError, error_of_code
 from heddle.v1 import message_pb2, queues_pb2
 
 ALL: Final = ("All",)
+SEQUENCE_NUMBER_ZERO: Final = 10**19  # a SequenceNumber is AWS's 20 digits: this and the sequence number of the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,18 @@ class OutgoingMessage:
 class SentMessage:
     """A message that the broker has made durable.
 
-    `sequence` is None where the call does not tell it: unary sends to standard queues.
+    `sequence` is its place in the queue, the same number wherever this client shows one; None where the call does not
+    tell it: unary sends to standard queues. `sequence_number` is how AWS writes it: FIFO queues only.
+
+    `duplicate`: only a producer's ticket tells it. The message repeats one of the last five minutes and was not
+    appended again; what it repeats is not told, so that `message_id` is empty and `sequence` None. (A unary send that
+    repeats a message returns the message id and the sequence number of the first one, as AWS does.)
     """
 
     message_id: str
     sequence: int | None
+    sequence_number: str | None = None
+    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +102,28 @@ class ReceivedMessage:
 
     @property
     def sequence(self) -> int | None:
-        """FIFO queues only."""
-        return self._number("SequenceNumber")
+        """FIFO queues only: its place in the queue, the same number wherever this client shows one."""
+        return sequence_of(self.sequence_number)
+
+    @property
+    def sequence_number(self) -> str | None:
+        """FIFO queues only: its place in the queue as AWS writes it."""
+        return self.system_attributes.get("SequenceNumber")
 
     @property
     def group_id(self) -> str | None:
         """The message group, if it was sent with one."""
         return self.system_attributes.get("MessageGroupId")
+
+    @property
+    def deduplication_id(self) -> str | None:
+        """FIFO queues only: as it was sent, or the hash of the body."""
+        return self.system_attributes.get("MessageDeduplicationId")
+
+    @property
+    def dead_letter_queue_source_arn(self) -> str | None:
+        """The ARN of the queue that it came from, if this is a dead-letter queue that it was moved to."""
+        return self.system_attributes.get("DeadLetterQueueSourceArn")
 
     def _number(self, name: str) -> int | None:
         text = self.system_attributes.get(name)
@@ -121,6 +144,17 @@ class PeekedMessage:
     body: bytes
     attributes: Mapping[str, Attribute]
     group_id: str | None
+    deduplication_id: str | None = None
+
+
+def is_fifo(queue_url: str) -> bool:
+    """Whether a queue is FIFO: the names of those, and of no others, end so."""
+    return queue_url.endswith(".fifo")
+
+
+def sequence_of(sequence_number: str | None) -> int | None:
+    """The sequence number of the queue in AWS's 20 digits; None for none."""
+    return int(sequence_number) - SEQUENCE_NUMBER_ZERO if sequence_number else None
 
 
 def body_bytes(body: bytes | str) -> bytes:
@@ -166,6 +200,11 @@ def unpack_attributes(values: Mapping[str, message_pb2.MessageAttributeValue]) -
     }
 
 
+def sent_message(sent: queues_pb2.SendMessageResponse | queues_pb2.SendMessageBatchResultEntry) -> SentMessage:
+    """From the wire."""
+    return SentMessage(sent.message_id, sequence_of(sent.sequence_number), sent.sequence_number or None)
+
+
 def received_message(message: queues_pb2.ReceivedMessage) -> ReceivedMessage:
     """From the wire."""
     return ReceivedMessage(
@@ -189,4 +228,5 @@ def peeked_message(peeked: queues_pb2.PeekedMessage) -> PeekedMessage:
         body=peeked.message.body,
         attributes=unpack_attributes(peeked.message.message_attributes),
         group_id=peeked.message.message_group_id or None,
+        deduplication_id=peeked.message.message_deduplication_id or None,
     )

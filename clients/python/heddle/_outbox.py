@@ -5,6 +5,12 @@
 Order is that of `put`. When the stream breaks, everything sent and not settled is sent again, in order, on the next
 one: delivery is at least once. Two threads meet here (the application puts, the stream takes and settles), so that
 every entry takes the lock; futures are settled outside of it.
+
+FIFO queues: within a message group nothing overtakes, whatever fails. A batch is sent when no batch that is on its way
+has a group in common with it. A refused batch takes along what was put after it for its groups: batches in whole, and
+so for theirs. Then the next `put` is refused, once, so that whoever sends learns of it before anything can follow.
+After a break the broker's deduplication drops what it had taken before (by id, or by the body's hash on queues with
+content-based deduplication), as long as the client is back within the five minutes of its window.
 """
 
 from collections import deque
@@ -13,7 +19,14 @@ from concurrent.futures import Future
 from threading import RLock
 from typing import Final
 
-from heddle._errors import HeddleError, InvalidParameterValue, MissingParameter, error_of_code
+from heddle._errors import (
+    HeddleError,
+    InvalidParameterValue,
+    MissingParameter,
+    PredecessorFailed,
+    error_of_code,
+)
+from heddle._model import is_fifo
 from heddle.packing import pack_one, plain_header
 from heddle.v1 import message_pb2, queues_pb2, views_pb2
 
@@ -23,15 +36,19 @@ BODY_BYTES_MAX: Final = 2**20  # Amazon SQS, since August 2025
 
 
 class Batch:
-    """Messages that share a fate. `outcome` is set once: the broker's result, or the error."""
+    """Messages that share a fate. `outcome` is set once: the broker's result, or the error.
 
-    __slots__ = ("bytes", "count", "outcome", "parts", "request_id")
+    `groups`: the message groups in it, on a FIFO queue; empty on others, where groups have no order.
+    """
+
+    __slots__ = ("bytes", "count", "groups", "outcome", "parts", "request_id")
 
     def __init__(self, request_id: int) -> None:
         self.request_id = request_id
         self.parts: list[bytes] = []  # joined, they are the packed MessageBatch
         self.count = 0
         self.bytes = 0
+        self.groups: set[str] = set()
         self.outcome: Future[queues_pb2.ProduceResult] = Future()
 
 
@@ -57,7 +74,9 @@ class Outbox:
         self.wake: Callable[[], None] = lambda: None
         self.accepted_messages = 0
         self.failed_messages = 0
+        self.duplicate_messages = 0
         self._queue_url = queue_url
+        self._fifo = is_fifo(queue_url)
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
         self._linger_seconds = linger_ms / 1000
@@ -85,20 +104,22 @@ class Outbox:
         length = len(body)
         if not 0 < length <= BODY_BYTES_MAX:
             raise _bad_length(length)
-        return self._append(plain_header(length), body)
+        return self._append(plain_header(length), body, "")
 
     def put_message(self, message: message_pb2.Message) -> tuple[Batch, int] | None:
         """Take any message; otherwise as `put`."""
         length = len(message.body)
         if not 0 < length <= BODY_BYTES_MAX:
             raise _bad_length(length)
-        return self._append(b"", pack_one(message))
+        return self._append(b"", pack_one(message), message.message_group_id)
 
-    def _append(self, header: bytes, rest: bytes) -> tuple[Batch, int] | None:
+    def _append(self, header: bytes, rest: bytes, group: str) -> tuple[Batch, int] | None:
         size = len(header) + len(rest)
         with self._lock:
             if self._closing or self._error is not None:
                 raise self._error or HeddleError("heddle.ProducerClosed", "the producer is closed")
+            if self._fifo:
+                self._check_order(group)
             if self._in_flight_bytes + size > self._max_in_flight_bytes and self._in_flight_bytes:
                 self._seal()
                 return None
@@ -108,6 +129,8 @@ class Outbox:
                 batch = self._open
             batch.parts += (header, rest)
             batch.bytes += size
+            if self._fifo:
+                batch.groups.add(group)
             self._in_flight_bytes += size
             index = batch.count
             batch.count = index + 1
@@ -116,6 +139,13 @@ class Outbox:
             elif index == 0:
                 self.wake()  # the stream starts the linger: the application's side reads no clock
             return batch, index
+
+    def _check_order(self, group: str) -> None:
+        if not group:
+            raise MissingParameter("MissingParameter", "The request must contain the parameter MessageGroupId.")
+        failure = self.take_failure()
+        if failure is not None:
+            raise _predecessor_failed(failure) from failure
 
     def room(self) -> Future[None]:
         """Done when `put` is worth another try."""
@@ -187,7 +217,7 @@ class Outbox:
                     self._seal_at = now + self._linger_seconds
                 if now >= self._seal_at:
                     self._seal()
-            if not self._sealed:
+            if not self._sealed or not self._may_go(self._sealed[0]):
                 return None
             batch = self._sealed.popleft()
             self._sent[batch.request_id] = batch
@@ -200,9 +230,13 @@ class Outbox:
             delay_seconds=self._delay_seconds,
         )
 
+    def _may_go(self, batch: Batch) -> bool:
+        """Nothing of its groups is on its way: what is refused there would be overtaken."""
+        return not self._fifo or all(batch.groups.isdisjoint(sent.groups) for sent in self._sent.values())
+
     def next_look(self) -> float | None:
-        """When `next_request` is to be asked again without a wake."""
-        return self._seal_at
+        """When `next_request` is to be asked again without a wake. Behind sealed batches nothing lingers."""
+        return None if self._sealed else self._seal_at
 
     def receive(self, response: queues_pb2.ProduceResponse, now: float) -> None:  # noqa: ARG002 - Machine
         """Settle what the broker speaks of. A result for a batch that is settled already says nothing new."""
@@ -212,11 +246,32 @@ class Outbox:
             if batch is None:
                 continue
             if result.error_code:
-                self._refuse(batch, error_of_code(result.error_code, result.error_message))
+                error = error_of_code(result.error_code, result.error_message)
+                with self._lock:  # at once: no `put` may come between
+                    followers = self._take_followers(batch) if self._fifo else []
+                    self._first_failure = self._first_failure or error
+                self._refuse(batch, error)
+                for follower in followers:
+                    self._refuse(follower, _predecessor_failed(error))
             else:
                 self.accepted_messages += batch.count
+                self.duplicate_messages += len(result.duplicates)
                 batch.outcome.set_result(result)
                 self._release(batch)
+
+    def _take_followers(self, refused: Batch) -> list[Batch]:
+        """What must not be sent now that this was refused: they have a group in common with it, or with each other."""
+        self._seal()
+        groups = set(refused.groups)
+        followers, others = [], deque[Batch]()
+        for batch in self._sealed:
+            if batch.groups.isdisjoint(groups):
+                others.append(batch)
+            else:
+                groups |= batch.groups
+                followers.append(batch)
+        self._sealed = others
+        return followers
 
     def disconnected(self, error: HeddleError) -> None:
         """The stream broke: `connected` puts things right. A producer waits for the broker as long as it is open."""
@@ -226,6 +281,8 @@ class Outbox:
         with self._lock:
             self._error = error
             unsettled = self.flush()
+            if unsettled:
+                self._first_failure = self._first_failure or error
             self._sent.clear()
             self._sealed.clear()
         for batch in unsettled:
@@ -234,7 +291,6 @@ class Outbox:
     def _refuse(self, batch: Batch, error: HeddleError) -> None:
         with self._lock:
             self.failed_messages += batch.count
-            self._first_failure = self._first_failure or error
         batch.outcome.set_exception(error)
         self._release(batch)
 
@@ -245,6 +301,10 @@ class Outbox:
             room, self._room = self._room, None
         if room is not None:
             room.set_result(None)
+
+
+def _predecessor_failed(error: HeddleError) -> PredecessorFailed:
+    return PredecessorFailed("heddle.PredecessorFailed", f"A message that was sent before failed: {error}")
 
 
 def _bad_length(length: int) -> HeddleError:

@@ -2,12 +2,13 @@
 a ticket is a place in its batch, and the batch has the one future."""
 
 import asyncio
+from bisect import bisect_left
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 from heddle._errors import deadline_exceeded
-from heddle._model import SentMessage, message_id_at
+from heddle._model import SEQUENCE_NUMBER_ZERO, SentMessage, message_id_at
 from heddle._outbox import Batch
 from heddle.v1 import queues_pb2
 
@@ -29,22 +30,39 @@ class PendingMessage:
 
     @property
     def message_id(self) -> str | None:
-        """The message id; None until accepted."""
-        result = self._accepted()
-        return None if result is None else message_id_at(result.first_message_id, self._index)
+        """The message id; None until accepted, and for a duplicate."""
+        sent = self._accepted()
+        return None if sent is None or sent.duplicate else sent.message_id
 
     @property
     def sequence(self) -> int | None:
-        """The sequence number; None until accepted."""
-        result = self._accepted()
-        return None if result is None else result.base_sequence + self._index
+        """The sequence number; None until accepted, and for a duplicate."""
+        sent = self._accepted()
+        return None if sent is None else sent.sequence
 
-    def _accepted(self) -> queues_pb2.ProduceResult | None:
+    @property
+    def duplicate(self) -> bool:
+        """FIFO queues: accepted, and not appended, because it repeats a message of the last five minutes.
+
+        That may be this very message: its batch was taken, the result lost with the connection, and the batch sent
+        again.
+        """
+        sent = self._accepted()
+        return sent is not None and sent.duplicate
+
+    def _accepted(self) -> SentMessage | None:
         outcome = self._batch.outcome
-        return outcome.result() if outcome.done() and outcome.exception() is None else None
+        return self._sent(outcome.result()) if outcome.done() and outcome.exception() is None else None
 
     def _sent(self, result: queues_pb2.ProduceResult) -> SentMessage:
-        return SentMessage(message_id_at(result.first_message_id, self._index), result.base_sequence + self._index)
+        duplicates = result.duplicates  # indexes, rising; what the result says is about the others
+        before = bisect_left(duplicates, self._index)
+        if before < len(duplicates) and duplicates[before] == self._index:
+            return SentMessage("", None, duplicate=True)
+        place = self._index - before
+        sequence = result.base_sequence + place
+        number = str(SEQUENCE_NUMBER_ZERO + sequence) if self._batch.groups else None
+        return SentMessage(message_id_at(result.first_message_id, place), sequence, number)
 
 
 class Ticket(PendingMessage):

@@ -11,6 +11,8 @@ from heddle._connection import Connection
 from heddle._delivery import Delivery, Epoch, Message
 from heddle._errors import HeddleError
 from heddle._ledger import ConsumeOptions, Ledger
+from heddle._model import is_fifo
+from heddle._workers import Assignment
 
 _log = logging.getLogger("heddle")
 
@@ -22,6 +24,10 @@ class Consumer:
     queue and comes again (unless `keep_in_flight_on_disconnect`): settling it does nothing, and what was not handed
     out yet is not handed out any more. A status that is not about the connection is raised by the iteration.
     Iterate in one task at a time; settle anywhere. `run` is the way to work in many tasks.
+
+    FIFO queues: messages of a group come in order, several of them before the first is settled. A nack returns its
+    message and what this consumer holds of the group after it: that is not handed out any more, settling it does
+    nothing, and all of it comes again in order.
     """
 
     def __init__(self, connection: Connection, queue_url: str, options: ConsumeOptions) -> None:
@@ -67,7 +73,7 @@ class Consumer:
         ledger, _ = self._started or await self._start()
         await asyncio.sleep(0)  # the stream lives on this loop and needs a turn, also when deliveries are waiting
         while (delivery := await self._arrived.get()) is not None:
-            if delivery.epoch.handing_out:
+            if delivery.epoch.handing_out and len(delivery):
                 return delivery
         self._arrived.put_nowait(None)  # for the next who asks
         if ledger.error is not None:
@@ -80,23 +86,33 @@ class Consumer:
         """Call `handler` with each message in `concurrency` tasks, until `stop`; then close.
 
         A message is acked when its handler returns and nacked, to come again after `retry_delay_seconds`, when it
-        raises an Exception, which is logged.
+        raises an Exception, which is logged. On a FIFO queue a message group is handled by one of them at a time, in
+        order, also when a message of it comes again.
         """
         turn = asyncio.Lock()
+        assignment = Assignment(by_group=is_fifo(self._queue_url))
+
+        async def take() -> Message | None:
+            async with turn:
+                while (message := await anext(self, None)) is not None:
+                    if assignment.claim(message):
+                        break
+            return message
+
+        async def handle(message: Message) -> None:
+            try:
+                await handler(message)
+            except Exception:
+                _log.exception("the handler failed: message %d goes back to the queue", message.sequence)
+                message.nack(retry_delay_seconds)
+            else:
+                message.ack()
 
         async def work() -> None:
-            while True:
-                async with turn:
-                    message = await anext(self, None)
-                if message is None:
-                    return
-                try:
-                    await handler(message)
-                except Exception:
-                    _log.exception("the handler failed: message %d goes back to the queue", message.sequence)
-                    message.nack(retry_delay_seconds)
-                else:
-                    message.ack()
+            while (message := await take()) is not None:
+                while message is not None:
+                    await handle(message)
+                    message = assignment.next_after(message)
 
         async with self:
             workers = [asyncio.create_task(work()) for _ in range(concurrency)]

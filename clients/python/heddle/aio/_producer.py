@@ -20,6 +20,12 @@ class Producer:
     has taken and tries again; after a reconnection it sends again what was not acknowledged, so that delivery is at
     least once. A status that is not about the connection (no such queue, no access) ends it: everything unsettled
     fails with it, and so does every later `send`.
+
+    FIFO queues: messages need a `group_id`. Within a group nothing overtakes. What is sent again after a reconnection
+    is dropped by the broker if it was taken before: by `deduplication_id`, or by the body on a queue with content-based
+    deduplication, within five minutes; its tickets say `duplicate`. When a batch is refused, what was sent after it for
+    its groups fails as well, with `PredecessorFailed`, and so does the next `send`, once: whoever then sends all that
+    failed again, in order, has kept the order.
     """
 
     def __init__(self, connection: Connection, outbox: Outbox) -> None:
@@ -76,8 +82,13 @@ class Producer:
 
     @property
     def accepted_messages(self) -> int:
-        """How many became durable."""
+        """How many became durable, duplicates included."""
         return self._outbox.accepted_messages
+
+    @property
+    def duplicate_messages(self) -> int:
+        """FIFO queues: how many of those repeated a message of the last five minutes."""
+        return self._outbox.duplicate_messages
 
     @property
     def failed_messages(self) -> int:
