@@ -6,12 +6,23 @@ rebuilt of asyncio tasks, since trio's guest mode waits in a real thread. Never:
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final, NoReturn, cast
 
 import grpc
-from conformance_faces import CALL_SECONDS_MAX, AwsError, Call, Outcome, aws_error, members_of, output_of, request_of
+from conformance_faces import (
+    CALL_SECONDS_MAX,
+    AwsError,
+    Call,
+    Metadata,
+    Outcome,
+    aws_error,
+    members_of,
+    metadata_of,
+    output_of,
+    request_of,
+)
 from google.protobuf.message import Message
 
 from broker.api.desk import Desk
@@ -58,6 +69,7 @@ class DirectFace:
         )
         self._woken = asyncio.Event()
         self._queues.on_due = lambda _due_ms: self._woken.set()
+        self._queues.move_tasks.on_due = self._woken.set
         self._sweeper.on_garbage = self._woken.set
         self._engine_room = self._loop.create_task(self._work())
 
@@ -68,8 +80,9 @@ class DirectFace:
         self._engine_room.cancel()
         self._loop.run_to_the_end(asyncio.sleep(0))
 
-    def start(self, operation: str, members: Mapping[str, Any]) -> Call:
-        return _DirectCall(self._loop, getattr(self._service, operation), request_of(operation, members), self._woken)
+    def start(self, operation: str, members: Mapping[str, Any], account: str = "") -> Call:
+        answer = getattr(self._service, operation)(request_of(operation, members), _Context(metadata_of(account)))
+        return _DirectCall(self._loop, answer, self._woken)
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
         return output_of(self.start(operation, members))
@@ -85,16 +98,19 @@ class DirectFace:
         return round(self.now_s() * 1000)
 
     async def _work(self) -> None:
-        """Timers, tombstones and garbage, when they are due and after every call."""
+        """Timers, message move tasks, tombstones and garbage, when they are due and after every call."""
         while True:
             self._woken.clear()
             now_ms = self._now_ms()
             while self._queues.advance(now_ms):
                 pass
+            tasks = self._queues.move_tasks
+            if tasks.next_due_ms() <= now_ms:
+                tasks.advance(now_ms)
             self._queues.forget_tombstones(now_ms)
             while self._sweeper.sweep():
                 pass
-            wait_s = (self._queues.next_due_ms() - now_ms) / 1000
+            wait_s = (min(self._queues.next_due_ms(), tasks.next_due_ms()) - now_ms) / 1000
             if wait_s <= 0:
                 await asyncio.sleep(0)
                 continue
@@ -106,19 +122,18 @@ class DirectFace:
 
 
 class _DirectCall:
-    def __init__(self, loop: VirtualLoop, method: Any, request: Message, woken: asyncio.Event) -> None:
-        self._loop, self._method, self._woken = loop, method, woken
+    def __init__(self, loop: VirtualLoop, answer: Coroutine[Any, Any, Message], woken: asyncio.Event) -> None:
+        self._loop, self._woken = loop, woken
         self._started_s = loop.time()
-        self._task: asyncio.Task[tuple[float, Outcome]] = loop.create_task(self._run(request))
+        self._task: asyncio.Task[tuple[float, Outcome]] = loop.create_task(self._run(answer))
 
-    async def _run(self, request: Message) -> tuple[float, Outcome]:
+    async def _run(self, answer: Coroutine[Any, Any, Message]) -> tuple[float, Outcome]:
         outcome: Outcome
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
-                # Through bytes and back: what cannot be written to a wire is no request and no answer.
-                asked = type(request).FromString(request.SerializeToString())
-                answer: Message = await self._method(asked, _Context())
-                outcome = members_of(type(answer).FromString(answer.SerializeToString()))
+                response = await answer
+            # Through bytes and back: what cannot be written to a wire is no answer.
+            outcome = members_of(type(response).FromString(response.SerializeToString()))
         except AwsError as refusal:
             outcome = refusal
         self._woken.set()
@@ -131,8 +146,11 @@ class _DirectCall:
 class _Context:
     """What a servicer's method asks of its call."""
 
-    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
-        return ()
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> Metadata:
+        return self._metadata
 
     async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: object) -> NoReturn:
         raise aws_error(code, details, trailing_metadata)

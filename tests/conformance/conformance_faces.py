@@ -45,6 +45,9 @@ Outcome = dict[str, Any] | AwsError
 """The output's members, empty ones left out (text is ``str``, binary values are ``bytes``), or the refusal."""
 
 
+Metadata = tuple[tuple[str, str], ...]
+
+
 class Call(Protocol):
     """A call that is under way."""
 
@@ -67,8 +70,8 @@ class Face(Protocol):
     def queue_does_not_exist(self) -> str:
         """The text of NonExistentQueue, which differs by protocol."""
 
-    def start(self, operation: str, members: Mapping[str, Any]) -> Call:
-        """Makes a call beside those that follow."""
+    def start(self, operation: str, members: Mapping[str, Any], account: str = "") -> Call:
+        """Makes a call beside those that follow; as another account than the broker's own when one is named."""
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
         """The output. Raises ``AwsError`` when the broker refuses."""
@@ -95,8 +98,8 @@ class GrpcFace:
     def close(self) -> None:
         self._channel.close()
 
-    def start(self, operation: str, members: Mapping[str, Any]) -> Call:
-        return _GrpcCall(getattr(self._stub, operation), request_of(operation, members))
+    def start(self, operation: str, members: Mapping[str, Any], account: str = "") -> Call:
+        return _GrpcCall(getattr(self._stub, operation), request_of(operation, members), metadata_of(account))
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
         return output_of(self.start(operation, members))
@@ -109,11 +112,11 @@ class GrpcFace:
 
 
 class _GrpcCall:
-    def __init__(self, method: Any, request: Message) -> None:
+    def __init__(self, method: Any, request: Message, metadata: Metadata) -> None:
         self._ended = threading.Event()
         self._started_s = time.monotonic()
         self._ended_s = 0.0
-        self._future = method.future(request, timeout=CALL_SECONDS_MAX)
+        self._future = method.future(request, timeout=CALL_SECONDS_MAX, metadata=metadata)
         self._future.add_done_callback(self._end)
 
     def _end(self, _future: object) -> None:
@@ -136,6 +139,10 @@ def output_of(call: Call) -> dict[str, Any]:
     if isinstance(outcome, AwsError):
         raise outcome
     return outcome
+
+
+def metadata_of(account: str) -> Metadata:
+    return (("heddle-account", account),) if account else ()
 
 
 def request_of(operation: str, members: Mapping[str, Any]) -> Message:

@@ -33,8 +33,10 @@ MATCHERS: Final[Mapping[str, Callable[[Any, Any, float], bool]]] = {
     "matches": lambda pattern, actual, now_s: re.fullmatch(pattern, actual, re.DOTALL) is not None,
     "other": lambda value, actual, now_s: bool(actual != value),
     "above": lambda value, actual, now_s: len(actual) == len(value) and actual > value,  # numbers of constant width
+    "between": lambda ends, actual, now_s: ends[0] <= actual <= ends[1],
     "length": lambda count, actual, now_s: len(actual) == count,
     "length_at_most": lambda count, actual, now_s: len(actual) <= count,
+    "length_between": lambda ends, actual, now_s: ends[0] <= len(actual) <= ends[1],
     "unordered": _fits_without_order,  # these items in any order, and no others
     "contains": lambda item, actual, now_s: item in actual,
     "only": _fits_only,  # these members and no others

@@ -12,7 +12,8 @@ A row is a table in ``queues/*.toml``. It names a state, makes calls and says wh
   comes of it: ``output`` or ``error`` (a code, or a code and a message). A step without either must succeed.
   ``pause`` = seconds to wait first; ``repeat`` = n calls, ``${i}`` counting from 0; ``seconds`` = [least, most]
   duration of the call; ``as`` = a name for the output; ``start`` = a name: make the call beside the following steps,
-  until a step with ``join`` = that name; ``within`` = seconds in which the call, repeated, must come to fit.
+  until a step with ``join`` = that name; ``within`` = seconds in which the call, repeated, must come to fit;
+  ``account`` = who makes the call, when it is not the queue's owner. A step may be a reference to one in the case.
 - Short forms of a step, with ``at`` = the URL of another queue: ``send`` = a body or a list of them; ``receive`` = the
   bodies that a receive of ``most`` (10) messages returns, in this order and no others; ``delete`` = a body or a list
   of them, and ``change`` = a body with ``to`` = seconds, by the latest receipt handle of that message.
@@ -53,7 +54,7 @@ OPERATIONS_WITHOUT_QUEUE_URL: Final = {
 }
 SHORT_FORMS: Final = {"send", "receive", "delete", "change"}
 STEP_KEYS: Final = {
-    *("call", "input", "output", "error", "pause", "repeat", "seconds", "as", "start", "join", "within"),
+    *("call", "input", "output", "error", "pause", "repeat", "seconds", "as", "start", "join", "within", "account"),
     *SHORT_FORMS,
     *("at", "most", "to"),
 }
@@ -77,11 +78,11 @@ class Row:
 
     def steps(self) -> Iterator[Mapping[str, Any]]:
         """In order, the row's own call among them."""
-        yield from self.table.get("before", ())
-        if "call" in self.table or "join" in self.table:
-            yield self.table
-        yield from self.table.get("after", ())
-        yield from self.table.get("steps", ())
+        own = [self.table] if "call" in self.table or "join" in self.table else []
+        table = self.table
+        for step in (*table.get("before", ()), *own, *table.get("after", ()), *table.get("steps", ())):
+            reference = REFERENCE.fullmatch(step) if isinstance(step, str) else None
+            yield step if reference is None else self.case[reference[1]]
 
 
 def load_rows(directory: Path) -> list[Row]:
@@ -95,18 +96,17 @@ def load_rows(directory: Path) -> list[Row]:
 def _rows_of(path: Path) -> Iterator[Row]:
     for table in tomllib.loads(path.read_text(encoding="utf-8"))["row"]:
         where = f"{path.stem}/{table['name']}"
-        own_steps = [*table.get("before", ()), *table.get("after", ()), *table.get("steps", ())]
         assert set(table) <= ROW_KEYS, (where, set(table) - ROW_KEYS)
         assert "see" in table, where
         assert table.get("time", "virtual") == "virtual", where
-        assert all(set(step) <= STEP_KEYS for step in own_steps), where
-        asserting = (step.get("output") or step.get("error") or "receive" in step for step in [table, *own_steps])
-        assert any(asserting), f"{where} asserts nothing"
         cases = table.get("cases")
-        if cases is None:
-            yield Row(where, table, {})
-        for index, case in enumerate(cases or ()):
-            yield Row(f"{where}/{index}", table, case)
+        rows = [Row(f"{where}/{index}", table, case) for index, case in enumerate(cases or ())]
+        for row in [Row(where, table, {})] if cases is None else rows:
+            steps = list(row.steps())
+            assert all(set(step) <= STEP_KEYS for step in steps if step is not table), where
+            asserting = (step.get("output") or step.get("error") or "receive" in step for step in steps)
+            assert any(asserting), f"{where} asserts nothing"
+            yield row
 
 
 @dataclass(slots=True)
@@ -125,13 +125,13 @@ class _Run:
         return _names(name, url)
 
     def step(self, step: Mapping[str, Any]) -> None:
-        self.face.pause(step.get("pause", 0))
+        self.face.pause(_made(step.get("pause", 0), self.known))
         if "join" in step:
             self._check(step, *self.started.pop(step["join"]).ended())
             return
         for plain in self._plain(step):
             operation = _made(plain["call"], self.known)
-            for index in range(plain.get("repeat", 1)):
+            for index in range(_made(plain.get("repeat", 1), self.known)):
                 known = {**self.known, "i": str(index)}
                 members = _made(plain.get("input", {}), known)
                 if operation not in OPERATIONS_WITHOUT_QUEUE_URL:
@@ -139,7 +139,8 @@ class _Run:
                 self._make(plain, operation, members)
 
     def _make(self, step: Mapping[str, Any], operation: str, members: Mapping[str, Any]) -> None:
-        call = self.face.start(operation, members)
+        account = step.get("account", "")
+        call = self.face.start(operation, members, account)
         if "start" in step:
             self.started[step["start"]] = call
             return None
@@ -151,7 +152,7 @@ class _Run:
                 if self.face.now_s() >= deadline:
                     raise
             self.face.pause(RETRY_SECONDS)
-            call = self.face.start(operation, members)
+            call = self.face.start(operation, members, account)
 
     def _plain(self, step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The step without short forms."""

@@ -7,8 +7,9 @@ from typing import Any, Final
 import grpc
 import pytest
 from conformance_direct import DirectFace
-from conformance_faces import RESPONSE_BYTES_MAX, AwsError, Face, GrpcFace
+from conformance_faces import RESPONSE_BYTES_MAX, Face, GrpcFace
 from conformance_fits import MATCHERS, mismatches
+from conformance_queue import FIFO, TestedQueue
 from conformance_rows import Row, load_rows, run_row
 from heddle.v1 import message_pb2, queues_pb2, queues_pb2_grpc
 
@@ -64,7 +65,8 @@ def test_there_are_rows_for_every_operation() -> None:
         *("CreateQueue", "DeleteQueue", "GetQueueUrl", "ListQueues", "GetQueueAttributes", "SetQueueAttributes"),
         *("PurgeQueue", "TagQueue", "UntagQueue", "ListQueueTags", "SendMessage", "SendMessageBatch"),
         *("ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility"),
-        "ChangeMessageVisibilityBatch",
+        *("ChangeMessageVisibilityBatch", "AddPermission", "RemovePermission", "ListDeadLetterSourceQueues"),
+        *("StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask"),
     }
 
 
@@ -72,42 +74,51 @@ def test_matchers_do_not_look_like_members() -> None:
     assert all(name.islower() for name in MATCHERS)
 
 
-def test_in_flight_limit(ports: dict[str, Any], grpc_face: GrpcFace) -> None:
-    """4.4: at 120,000 in flight a short poll is refused and a long poll is empty; one delete lifts both.
+@pytest.mark.parametrize("attributes", [{}, FIFO], ids=["standard", "fifo"])
+def test_in_flight_limit(ports: dict[str, Any], grpc_face: GrpcFace, attributes: dict[str, str]) -> None:
+    """4.4: at 120,000 in flight a short poll is refused (standard) or empty (FIFO), a long poll is empty; one delete
+    lifts both.
 
     No row can reach that many in a reasonable time: they are put in flight over one stream of the native API.
     """
-    grpc_face.call("CreateQueue", {"QueueName": "in-flight-limit"})
-    queue = {"QueueUrl": "in-flight-limit"}
+    queue = TestedQueue(grpc_face, attributes)
     with grpc.insecure_channel(
         ports["grpc"], options=[("grpc.max_receive_message_length", RESPONSE_BYTES_MAX)]
     ) as channel:
         stub = queues_pb2_grpc.QueuesStub(channel)  # type: ignore[no-untyped-call]
-        batch = message_pb2.MessageBatch(messages=[message_pb2.Message(body=b"x")] * 10_000)
-        produced = stub.Produce(
-            iter(
-                [queues_pb2.ProduceRequest(queue_url="in-flight-limit", request_id=n, batch=batch) for n in range(13)]
-            ),
-            timeout=30,
+        sent = (
+            queues_pb2.ProduceRequest(queue_url=queue.name, request_id=n, batch=_ten_thousand(n, fifo=queue.fifo))
+            for n in range(13)
         )
-        results = [result for response in produced for result in response.results]
+        results = [result for response in stub.Produce(sent, timeout=60) for result in response.results]
         assert [result.error_code for result in results] == [""] * 13
-        received = grpc_face.call("ReceiveMessage", queue)["Messages"]
+        [received] = queue.receive(1)
 
         requests = SimpleQueue[queues_pb2.ConsumeRequest | None]()
-        requests.put(queues_pb2.ConsumeRequest(queue_url="in-flight-limit", credit=119_999))
-        consumed = stub.Consume(iter(requests.get, None), timeout=30)
+        requests.put(queues_pb2.ConsumeRequest(queue_url=queue.name, credit=119_999))
+        consumed = stub.Consume(iter(requests.get, None), timeout=60)
         in_flight = 1
         while in_flight < 120_000:
             in_flight += sum(len(delivery.batch.messages) for delivery in next(consumed).deliveries)
         assert in_flight == 120_000
 
-        with pytest.raises(AwsError) as refusal:
-            grpc_face.call("ReceiveMessage", queue)
-        assert refusal.value.code == "OverLimit"
-        assert grpc_face.call("ReceiveMessage", {**queue, "WaitTimeSeconds": 1}) == {}
-        grpc_face.call("DeleteMessage", {**queue, "ReceiptHandle": received[0]["ReceiptHandle"]})
-        assert len(grpc_face.call("ReceiveMessage", {**queue, "MaxNumberOfMessages": 10})["Messages"]) == 1
+        if queue.fifo:
+            assert queue.receive() == []
+        else:
+            assert queue.refusal("ReceiveMessage").code == "OverLimit"
+        assert queue.receive(WaitTimeSeconds=1) == []
+        queue.delete(received)
+        assert len(queue.receive()) == 1
         requests.put(queues_pb2.ConsumeRequest(stop=True))
         requests.put(None)
         assert not [delivery for response in consumed for delivery in response.deliveries]
+
+
+def _ten_thousand(batch: int, *, fifo: bool) -> message_pb2.MessageBatch:
+    """Messages of a batch; on FIFO each has a group of its own, so that all may be in flight together."""
+    if not fifo:
+        return message_pb2.MessageBatch(messages=[message_pb2.Message(body=b"x")] * 10_000)
+    ids = [f"{batch}-{index}" for index in range(10_000)]
+    return message_pb2.MessageBatch(
+        messages=[message_pb2.Message(body=b"x", message_group_id=i, message_deduplication_id=i) for i in ids]
+    )
