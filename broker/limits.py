@@ -66,13 +66,12 @@ ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
 
 # --- slices: the most that one step does on the main thread before it yields (ours; each measured at 1 to 3 ms)
 SWEEP_ENTRIES_MAX: Final = 500
-RECEIVE_ROUNDS_MAX: Final = 20  # over expired messages that nobody has swept yet
+RECEIVE_PASSED_MAX: Final = 1_000  # expired messages and dead letters that one receive clears out of its way
 EXPIRY_RUNS_MAX: Final = 2_000
-DEAD_LETTERS_A_RECEIVE_MAX: Final = 1_000  # moved by one receive; each may be an entry of its own
 GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in one step
 
 # --- FIFO queues
-FIFO_LOOK_AHEAD_MESSAGES: Final = 120_000  # SQS: how far it looks for groups that may be delivered
+LOOK_AHEAD_MESSAGES: Final = 120_000  # SQS: how far a FIFO queue looks for groups that may be delivered
 RECEIVE_ATTEMPT_SECONDS: Final = 300  # SQS: ReceiveRequestAttemptId
 RECEIVE_ATTEMPTS_MAX: Final = 10_000  # ours: attempts remembered for a queue; the oldest are forgotten first
 SEQUENCE_NUMBER_BASE: Final = 10**19  # ours: SequenceNumber is this plus the message's place, 20 digits as on AWS

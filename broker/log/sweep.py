@@ -47,7 +47,10 @@ class Sweeper:
         runs = self._store.scan(Table.RUNS, start, stop, limit=limits.SWEEP_ENTRIES_MAX) if whole else []
         for key, _ in runs:
             self._store.delete(Table.RUNS, key)
-        if not entries and not runs:
+        accepted = self._store.scan(Table.DEDUP, start, stop, limit=limits.SWEEP_ENTRIES_MAX) if whole else []
+        for key, _ in accepted:
+            self._store.delete(Table.DEDUP, key)
+        if not entries and not runs and not accepted:
             self._store.delete(Table.GARBAGE, u64(log_id))
         return True
 

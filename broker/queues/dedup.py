@@ -152,6 +152,7 @@ class Dedup:
         self._rows.clear()
         self._tables.clear()
         self._unread = SEQUENCE_END
+        self._last_ms = 0
         self._due_ms = NEVER_MS
         newest = self._scan(self._first, limit=1, reverse=True)
         if newest:

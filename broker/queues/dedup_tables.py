@@ -53,7 +53,7 @@ class IdTables:
 
     def find(self, keys: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
         """Where the keys may be: (index of the key, sequence number), for each key the newest first."""
-        if self._tables:
+        if keys and self._tables:
             hashes = _split_hashes(keys, self._hash_key)
             for table in reversed(self._tables):
                 yield from table.find(hashes)
@@ -187,7 +187,7 @@ class _Table:
         undecided = [
             index
             for index, cell, mark in zip(range(len(homes)), cells, hashes.marks, strict=False)
-            if cell == mark or cell == _SEVERAL  # noqa: PLR1714, SIM109 (a tuple for each would double the time)
+            if cell == mark or cell == _SEVERAL  # noqa: PLR1714 (a tuple for each would double the time)
         ]
         heads, nexts, tags, head_mask = self._heads, self._nexts, self._tags, len(self._heads) - 1
         for index in undecided:

@@ -11,20 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from heddle.v1.message_pb2 import MessageBatch
 from heddle.v1.views_pb2 import MessageBatchView
 
 from broker import limits
 from broker.errors import InvalidParameterValue
-from broker.log import Entry, PackedBatch
-from broker.queues import moving
+from broker.log import PackedBatch
 from broker.queues.attributes import QueueAttributes
 from broker.queues.dedup import Dedup, Original
 from broker.queues.groups import Groups, Holder
 from broker.queues.identity import ReceiptHandle
 from broker.queues.queue import Queue
 from broker.queues.runs import Run, State
-from broker.queues.state import QueueState
+from broker.queues.state import FIRST_SEQUENCE, QueueState
 from broker.queues.values import Sent, Taken
 
 
@@ -65,7 +63,6 @@ class FifoQueue(Queue):
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
         self._dedup = Dedup(self._store, self.log_id)
-        self._groups: Groups | None = None
         self._holders: list[Holder] = []
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
 
@@ -73,19 +70,18 @@ class FifoQueue(Queue):
     def groups(self) -> Groups:
         """The order of the groups; loaded with the state."""
         _ = self.state
-        assert self._groups is not None
-        return self._groups
+        assert isinstance(self._window, Groups)
+        return self._window
 
     def groups_in_flight(self) -> int:
         """Groups that have messages in flight."""
         return self.groups.in_flight
 
     def _loaded_state(self, state: QueueState) -> None:
-        self._groups = Groups(state.runs, start=state.log.start, window=limits.FIFO_LOOK_AHEAD_MESSAGES)
+        self._window = Groups(state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES)
 
     def forget_state(self) -> None:
         super().forget_state()
-        self._groups = None
         self._dedup.forget()
         self._attempts.clear()
 
@@ -108,9 +104,15 @@ class FifoQueue(Queue):
             self.activity.deduplicated_messages += len(repeated)
         sent = None
         if groups:
-            sent = self.send(packed, len(groups), len(packed), delay_ms=None, now_ms=now_ms, sender_id=sender_id)
-            assert self._groups is not None
-            self._groups.append(sent.base, groups, visible=not self.attributes.delay_ms)
+            sent = self.send(
+                packed,
+                len(groups),
+                len(packed),
+                delay_ms=None,
+                now_ms=now_ms,
+                sender_id=sender_id,
+                groups=groups,
+            )
             self._dedup.add(sent.base, sent.batch_id, sent.first_index, deduplication_ids, groups, now_ms)
         return Accepted(sent, self._resolved(repeated, sent), count)
 
@@ -129,93 +131,16 @@ class FifoQueue(Queue):
                 originals[index] = Original(sent.base + place, sent.batch_id, sent.first_index + place)
         return originals
 
-    def appended(self, entry: Entry) -> None:
-        super().appended(entry)
-        groups = self._groups
-        assert groups is not None
-        if entry.base == groups.end and groups.has_room:
-            groups.append(entry.base, self._names(entry), visible=True)
+    def _sent_by(self, groups: Sequence[str], base: int, now_ms: int, *, visible: bool) -> None:  # noqa: ARG002
+        self.groups.append(base, groups, visible=visible)
 
     # --- receiving
 
-    def receive(
-        self, count: int, *, visibility_ms: int | None, now_ms: int, holder: Holder | None = None
-    ) -> list[Taken]:
-        """Puts up to ``count`` deliverable messages in flight: by group, each with as many as it has; for a
-        ``holder`` in the order of the log, so that whole batches stay together. None at the in-flight limit."""
-        self.advance(now_ms)
-        state, groups = self.state, self.groups
-        if self.at_in_flight_limit():
-            return []
-        self._look_ahead(state, groups)
-        if not groups.any_open(holder):
-            return []
-        self._touch()
-        timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
-        count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
-        taken: list[Taken] = []
-        for _ in range(limits.RECEIVE_ROUNDS_MAX):
-            if count <= 0:
-                break
-            ranges = groups.take(count, holder, in_order=holder is not None)
-            if not ranges:
-                break
-            fresh = self._take_ranges(state, ranges, now_ms, now_ms + timeout_ms)
-            taken.extend(fresh)
-            count -= sum(map(len, fresh))
-            if timeout_ms == 0:
-                break
-        if timeout_ms == 0:  # they count as received and are visible again at once
-            for part in taken:
-                state.runs.set_state(part.lo, part.hi, State.VISIBLE, 0)
-        self.activity.received_messages += sum(map(len, taken))
-        return taken
-
-    def _take_ranges(self, state: QueueState, ranges: list[tuple[int, int]], now_ms: int, until_ms: int) -> list[Taken]:
-        """Puts ranges that the groups have given in flight, dead letters and what has expired left out."""
-        delivery_id = self._batches.ids.new()
-        redrive = moving.redrive_of(self)
-        fresh: list[Taken] = []
-        for lo, hi in ranges:
-            alive = [(lo, hi)]
-            if redrive is not None:
-                alive = []
-                for run in state.runs.overlapping(lo, hi):
-                    start, end = max(lo, run.lo), min(hi, run.hi)
-                    if run.receive_count >= redrive.max_receive_count:
-                        moving.move_dead(self, start, end, redrive.target, now_ms=now_ms)
-                    else:
-                        alive.append((start, end))
-            for start, end in alive:
-                received = state.runs.take(start, end, now_ms, until_ms, delivery_id)
-                fresh.extend(self._unexpired(state, received, delivery_id, until_ms))
-        return fresh
-
-    def _look_ahead(self, state: QueueState, groups: Groups) -> None:
-        """Loads the groups of what follows the window, a step's worth."""
-        left = limits.GROUPS_LOADED_A_STEP_MAX
-        while left > 0 and groups.wants_more and groups.end < state.log.next_sequence:
-            entry = state.log.entry_at(groups.end) or state.log.first_entry(groups.end)
-            if entry is None:
-                groups.skip_to(state.log.next_sequence)
-                return
-            if entry.end <= groups.end:
-                groups.skip_to(groups.end + 1)
-                continue
-            names = self._names(entry)
-            skipped = max(0, groups.end - entry.base)
-            groups.load(entry.base + skipped, names[skipped:])
-            left -= entry.count
-        if left <= 0:
-            self._touch()  # whoever is in line finds more with the next commit
-
-    def _names(self, entry: Entry) -> list[str]:
-        """The groups of an entry's messages."""
-        batch = self._batches.read(entry.batch_id)
-        if batch is None:
-            raise AssertionError(f"{self.name}: entry {entry.base} names batch {entry.batch_id}, which is not there")
-        messages = MessageBatch.FromString(batch.packed).messages
-        return [message.message_group_id for message in messages[entry.first_index : entry.first_index + entry.count]]
+    def _next(self, count: int, holder: Holder | None) -> list[tuple[int, int]]:
+        """By group, each with as many as it has; for a ``holder`` in the order of the log, so that whole batches stay
+        together."""
+        self._look_ahead(self.groups)
+        return self.groups.take(count, holder, in_order=holder is not None)
 
     def deliverable(self, holder: Holder | None = None) -> bool:
         if not self.state.runs.visible:
@@ -227,7 +152,7 @@ class FifoQueue(Queue):
         return self.deliverable() or any(self.groups.any_open(holder) for holder in self._holders)
 
     def first_deliverable(self, count: int) -> list[tuple[int, int]]:
-        self._look_ahead(self.state, self.groups)
+        self._look_ahead(self.groups)
         return self.groups.peek(count)
 
     def refuse_over_limit(self) -> None:
@@ -241,8 +166,8 @@ class FifoQueue(Queue):
         """The stream is gone; what it leaves in flight blocks its groups until it is back."""
         if holder in self._holders:
             self._holders.remove(holder)
-        if self._groups is not None:
-            self._groups.release(holder)
+        if isinstance(self._window, Groups):
+            self._window.release(holder)
 
     def later_of_groups(self, lo: int, hi: int, holder: Holder) -> list[tuple[int, int]]:
         """What else a stream has in flight of the groups of [lo, hi), from there on."""
@@ -336,7 +261,6 @@ class FifoQueue(Queue):
         end = super().purge(now_ms)
         self._dedup.clear()
         self._attempts.clear()
-        self._loaded_state(self.state)
         return end
 
     def end(self) -> None:

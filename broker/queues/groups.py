@@ -4,25 +4,17 @@ Within a group, a message may be delivered when it is visible and no earlier mes
 group gives its longest visible prefix and then waits. A consumer's stream (``Holder``) may have more of a group while
 it holds all that is in flight of it, in order: nobody else can get ahead of it.
 
-The index follows the run map (``Watcher``) and covers a window of the log, from its head on: as many visible messages
-as ``window``, and everything that is in flight. Amazon SQS looks as far ahead. What is behind the window is loaded as
-the window empties, so memory is bounded whatever the backlog, and a group with a million waiting messages hides others
-no more than it does on SQS.
-
-A step per message here is what the semantics ask for: about 0.2 µs to append, to take and to delete each (CPython's
-deques and integers; no object per message). Never: delivery state (that is the run map's), time, or a write.
+The window that this looks at is as wide as SQS's own look-ahead: a group with a million waiting messages hides others
+no more than it does there. Measured: 0.2 µs to append, 0.6 to take and 0.3 to delete a message, the same for one group
+and for 100,000.
 """
 
-from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from sortedcontainers import SortedDict
-
 from broker.queues.runs import RunMap, State
+from broker.queues.window import Member, Numbers, Window, as_ranges
 
-_SPARE_MAX: Final = 10_000  # groups kept to be used again
 _SKIPPED_MAX: Final = 1_000  # messages of groups that others hold, looked at in one take
 
 
@@ -37,73 +29,14 @@ class Holder:
         """Groups all of whose messages in flight are here, and that have more."""
 
 
-class _Numbers:
-    """Sequence numbers in order, mostly one or two: the first without a container (most groups have few messages, and a
-    deque takes 600 bytes)."""
+class Group(Member):
+    """``flight``: its messages in flight."""
 
-    __slots__ = ("first", "more")
-
-    def __init__(self) -> None:
-        self.first = 0  # 0: there are none
-        self.more: deque[int] | None = None
-
-    @property
-    def last(self) -> int:
-        return self.more[-1] if self.more else self.first
-
-    def __iter__(self) -> Iterator[int]:
-        if self.first:
-            yield self.first
-            yield from self.more or ()
-
-    def add(self, number: int) -> None:
-        """Mostly the highest, or the lowest."""
-        first, more = self.first, self.more
-        if not first:
-            self.first = number
-        elif more is None:
-            self.first, self.more = min(first, number), deque((max(first, number),))
-        elif number < first:
-            self.first = number
-            more.appendleft(first)
-        elif not more or number > more[-1]:
-            more.append(number)
-        else:
-            insort(more, number)
-
-    def pop(self) -> int:
-        """Takes the first out; there must be one."""
-        first, more = self.first, self.more
-        self.first = more.popleft() if more else 0
-        return first
-
-    def remove(self, number: int) -> bool:
-        """Mostly the first or the last. Returns whether it was there."""
-        if number == self.first:
-            self.pop()
-            return True
-        more = self.more
-        if not more or number < self.first:
-            return False
-        if number == more[-1]:
-            more.pop()
-            return True
-        try:
-            more.remove(number)
-        except ValueError:
-            return False
-        return True
-
-
-class Group:
-    """``waiting`` and ``flight``: its visible messages and those in flight."""
-
-    __slots__ = ("flight", "holder", "left", "line", "name", "waiting")
+    __slots__ = ("flight", "holder", "line")
 
     def __init__(self) -> None:
-        self.name = ""
-        self.waiting, self.flight = _Numbers(), _Numbers()
-        self.left = 0  # messages of it in the window
+        super().__init__()
+        self.flight = Numbers()
         self.holder: Holder | None = None
         self.line: deque[Group] | None = None  # the line that it stands in
 
@@ -119,121 +52,12 @@ class Group:
         )
 
 
-class _Block:
-    """The groups of messages [base, base + len(groups)) of the log; None for a message that is gone."""
-
-    __slots__ = ("base", "groups", "left")
-
-    def __init__(self, base: int, groups: list[Group | None], left: int) -> None:
-        self.base, self.groups, self.left = base, groups, left
-
-    @property
-    def end(self) -> int:
-        return self.base + len(self.groups)
-
-
-class Groups:
-    """``start``: the first sequence number of the log; ``window``: visible messages to look ahead."""
-
+class Groups(Window[Group]):
     def __init__(self, runs: RunMap, *, start: int, window: int) -> None:
-        self._runs, self._window = runs, window
-        self.end = start
-        """The first sequence number that is not in the window yet."""
-        self._groups: dict[str, Group] = {}
-        self._spare: list[Group] = []  # without messages; one may still stand in a line, which does no harm
-        self._blocks: SortedDict = SortedDict()  # base -> _Block
+        super().__init__(runs, Group, start=start, window=window)
         self._ready: deque[Group] = deque()
-        self._left = 0  # messages in the window, in whatever state
-        self.waiting = 0
-        """Visible messages in the window."""
         self.in_flight = 0
         """Groups with messages in flight."""
-        runs.watcher = self
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    # --- the window
-
-    @property
-    def has_room(self) -> bool:
-        return self.waiting < self._window and self._left < 2 * self._window
-
-    @property
-    def wants_more(self) -> bool:
-        """Less than half of the window is full: it is time to load what follows."""
-        return self.waiting <= self._window // 2 and self._left < 2 * self._window
-
-    def append(self, base: int, names: Sequence[str], *, visible: bool) -> None:
-        """Messages just appended to the log, if the window reaches there and has room."""
-        if base != self.end or not self.has_room:
-            return
-        self.end = base + len(names)
-        groups = self._members(names)
-        self._blocks[base] = _Block(base, groups, len(groups))  # type: ignore[arg-type]
-        if visible:
-            for sequence, group in enumerate(groups, base):
-                group.waiting.add(sequence)
-                if group.line is None:
-                    self._place(group)
-            self.waiting += len(groups)
-
-    def load(self, base: int, names: Sequence[str]) -> None:
-        """Messages of an entry further on in the log, as the run map knows them; those that are gone are left out."""
-        self.end = base + len(names)
-        members: list[Group | None] = [None] * len(names)
-        left = 0
-        for run in self._runs.overlapping(base, self.end):
-            lo, hi = max(base, run.lo), min(self.end, run.hi)
-            left += hi - lo
-            for sequence, group in enumerate(self._members(names[lo - base : hi - base]), lo):
-                members[sequence - base] = group
-                if run.state == State.VISIBLE:
-                    group.waiting.add(sequence)
-                    self.waiting += 1
-                elif run.state == State.IN_FLIGHT:
-                    self.in_flight += not group.flight.first
-                    group.flight.add(sequence)
-                self._place(group)
-        if left:
-            self._blocks[base] = _Block(base, members, left)
-
-    def skip_to(self, sequence: int) -> None:
-        """There are no messages between the end of the window and ``sequence``."""
-        self.end = max(self.end, sequence)
-
-    def _members(self, names: Sequence[str]) -> list[Group]:
-        groups, found = self._groups, []
-        for name in names:
-            group = groups.get(name)
-            if group is None:
-                # Used again where possible: with many small groups, making them would be most of the work.
-                group = groups[name] = self._spare.pop() if self._spare else Group()
-                group.name = name
-            group.left += 1
-            found.append(group)
-        self._left += len(found)
-        return found
-
-    def name_of(self, sequence: int) -> str | None:
-        """The group of a message in the window."""
-        for _, group in self._each(sequence, sequence + 1):
-            return group.name
-        return None
-
-    def _each(self, lo: int, hi: int) -> Iterator[tuple[int, Group]]:
-        """The messages of [lo, hi) that are in the window, with their groups."""
-        position = self._blocks.bisect_right(lo) - 1
-        if position >= 0 and self._blocks.peekitem(position)[1].end <= lo:
-            position += 1
-        for base in self._blocks.islice(max(position, 0)):
-            if base >= hi:
-                return
-            block: _Block = self._blocks[base]
-            first = max(lo, base)
-            for sequence, group in enumerate(block.groups[first - base : hi - base], first):
-                if group is not None:
-                    yield sequence, group
 
     # --- who is next
 
@@ -244,8 +68,8 @@ class Groups:
         return self._first(self._ready) is not None or (holder is not None and self._first(holder.line) is not None)
 
     def take(self, count: int, holder: Holder | None, *, in_order: bool) -> list[tuple[int, int]]:
-        """Up to ``count`` messages that may be delivered now, as ranges in order. They are in flight from here on: the
-        caller puts them in flight in the run map, or gives them up (``visible``, ``gone``).
+        """Up to ``count`` messages that may be delivered now, as ranges. They are in flight from here on: the caller
+        puts them in flight in the run map, or gives them up (``visible``, ``gone``).
 
         By group, those that waited longest first and each with all that it has; or ``in_order`` of the log, as far as
         it goes without skipping much, so that whole batches stay together.
@@ -260,9 +84,10 @@ class Groups:
             if group is None:
                 break
             self._take_group(group, count - len(taken), holder, taken)
-        taken.sort()
+        if in_order:
+            taken.sort()
         self.waiting -= len(taken)
-        return _ranges(taken)
+        return as_ranges(taken)
 
     def peek(self, count: int) -> list[tuple[int, int]]:
         """The first messages of the window that anyone may have, up to ``count``, as ranges in order."""
@@ -275,8 +100,8 @@ class Groups:
                 if not group.flight.first or sequence < group.flight.first:
                     found.append(sequence)
                     if len(found) == count:
-                        return _ranges(found)
-        return _ranges(found)
+                        return as_ranges(found)
+        return as_ranges(found)
 
     def _greet(self, holder: Holder) -> None:
         if holder.groups is not self:
@@ -304,6 +129,10 @@ class Groups:
                 return
 
     def _take_group(self, group: Group, count: int, holder: Holder | None, taken: list[int]) -> None:
+        line = group.line
+        assert line is not None
+        line.popleft()  # it is the first, and goes to the end, or to where it belongs then
+        group.line = None
         waiting, low = group.waiting, group.flight.first
         # Its prefix: up to what is in flight already, which may be behind messages that came back.
         stop = low if waiting.first < low else 0
@@ -312,7 +141,7 @@ class Groups:
             self._fly(group, sequence, holder)
             taken.append(sequence)
             count -= 1
-        self._place(group)
+        self._waits(group)
 
     def _fly(self, group: Group, sequence: int, holder: Holder | None) -> None:
         flight = group.flight
@@ -332,7 +161,7 @@ class Groups:
             line.popleft()
             if group.line is line:
                 group.line = None
-                self._place(group)
+                self._waits(group)
         return None
 
     def _line_of(self, group: Group) -> "deque[Group] | None":
@@ -345,62 +174,32 @@ class Groups:
             return group.holder.line
         return None
 
-    def _place(self, group: Group) -> None:
-        """Puts a group at the end of the line that it belongs in, unless it stands there."""
+    # --- what becomes of messages
+
+    def _waits(self, group: Group) -> None:
         line = self._line_of(group)
         if line is not None and line is not group.line:
             group.line = line
             line.append(group)
 
-    # --- what the run map tells
+    def _flies(self, group: Group, sequence: int) -> None:
+        self.in_flight += not group.flight.first
+        group.flight.add(sequence)
+        group.holder = None  # whoever has it, it is not (only) the one who has the rest
+        self._waits(group)
 
-    def visible(self, lo: int, hi: int) -> None:
-        for sequence, group in reversed(list(self._each(lo, hi))):
-            flight = group.flight
-            if flight.first and flight.remove(sequence) and not flight.first:
-                self._landed(group)
-            group.waiting.add(sequence)
-            self.waiting += 1
-            self._place(group)
-
-    def gone(self, lo: int, hi: int) -> None:
-        position = self._blocks.bisect_right(lo) - 1
-        emptied = []
-        for base in self._blocks.islice(max(position, 0)):
-            if base >= hi:
-                break
-            block: _Block = self._blocks[base]
-            groups = block.groups
-            for index in range(max(lo - base, 0), min(hi - base, len(groups))):
-                group = groups[index]
-                if group is not None:
-                    groups[index] = None
-                    block.left -= 1
-                    self._leave(group, base + index)
-            if not block.left:
-                emptied.append(base)
-        for base in emptied:
-            del self._blocks[base]
-
-    def _leave(self, group: Group, sequence: int) -> None:
-        flight, waiting = group.flight, group.waiting
-        if flight.first and flight.remove(sequence):
-            if not flight.first:
-                self._landed(group)
-            if waiting.first:
-                self._place(group)
-        elif waiting.first and waiting.remove(sequence):
-            self.waiting -= 1
-        self._left -= 1
-        group.left -= 1
-        if not group.left:
-            del self._groups[group.name]
-            if len(self._spare) < _SPARE_MAX:
-                self._spare.append(group)
+    def _lands(self, group: Group, sequence: int) -> bool:
+        flight = group.flight
+        if not flight.first or not flight.remove(sequence):
+            return False
+        if not flight.first:
+            self.in_flight -= 1
+            group.holder = None
+        return True
 
     def release(self, holder: Holder) -> None:
         """``holder`` is gone: its groups wait for what is in flight of them."""
-        for group in self._groups.values():
+        for group in self._members.values():
             if group.holder is holder:
                 group.holder = None
         holder.line.clear()
@@ -412,24 +211,4 @@ class Groups:
             if group.holder is holder:
                 first_of.setdefault(group, sequence)
         later = [sequence for group, first in first_of.items() for sequence in group.flight if sequence > first]
-        return _ranges(sorted(later))
-
-    def _landed(self, group: Group) -> None:
-        self.in_flight -= 1
-        group.holder = None
-
-
-def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Sorted numbers as maximal ranges [lo, hi)."""
-    ranges: list[tuple[int, int]] = []
-    lo = hi = -1
-    for number in numbers:
-        if number == hi:
-            hi += 1
-        else:
-            if lo >= 0:
-                ranges.append((lo, hi))
-            lo, hi = number, number + 1
-    if lo >= 0:
-        ranges.append((lo, hi))
-    return ranges
+        return as_ranges(sorted(later))

@@ -84,3 +84,5 @@ def _append(
     state.log.append_shared(moved)
     state.runs.append(moved.base, moved.end, 0)
     destination.appended(moved)
+    if source.flushing:  # then this batch is being completed, and the destination may have had its turn
+        state.write()

@@ -20,8 +20,8 @@ _EMPTY_MESSAGE: Final = b"\x0a\x00"  # a message without a body in a batch, or w
 _OTHER_FIELDS_TAGS: Final = (b"\x12", b"\x1a", b"\x82\x01", b"\x8a\x01")  # of Message, all but the body
 
 
-def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
-    """Checks a batch that came over ``Produce`` and returns its number of messages.
+def check_batch(packed: bytes, maximum_message_bytes: int) -> tuple[int, list[str] | None]:
+    """Checks a batch that came over ``Produce``. Returns its number of messages, and their groups where any has one.
 
     Bodies are any bytes. What can be had without a step per message is: protobuf's own check of structure and UTF-8,
     and scans of the packed bytes that tell that no message is empty, has attributes or could be too long. Only a batch
@@ -36,7 +36,10 @@ def check_batch(packed: bytes, maximum_message_bytes: int) -> int:
                 _check_batch_message(message, maximum_message_bytes)
             except BrokerError as error:
                 raise type(error)(f"Message {index} of the batch: {error.message}") from error
-    return len(messages)
+        groups = [message.message_group_id for message in messages]
+        if any(groups):
+            return len(messages), groups
+    return len(messages), None
 
 
 def check_ordered_batch(

@@ -9,8 +9,10 @@ Source of the semantics: sections 1.4, 2 and 4 of the queue reference.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from heddle.v1.message_pb2 import MessageBatch
 
 from broker import limits
 from broker.errors import InvalidParameterValue, OverLimit, QueueDoesNotExist
@@ -20,8 +22,10 @@ from broker.queues.attributes import QueueAttributes
 from broker.queues.groups import Holder
 from broker.queues.identity import ReceiptHandle
 from broker.queues.runs import NEVER_MS, Received, Run, State
-from broker.queues.state import QueueState
+from broker.queues.state import FIRST_SEQUENCE, QueueState
+from broker.queues.tenants import Tenants
 from broker.queues.values import Activity, Sent, Taken, Taker
+from broker.queues.window import Window
 from broker.store import Store
 
 
@@ -61,8 +65,10 @@ class Queue:
         self.announced_due_ms = NEVER_MS
         """The time of the earliest call of ``on_due`` that stands."""
         self._state: QueueState | None = None
+        self._window: Window[Any] | None = None  # whose the messages are, where any names a group
         self._sequence_floor = 0  # sequence numbers below it were given out, perhaps by a commit that failed
-        self._flushing = False
+        self.flushing = False
+        """Whether what this queue changes now is of the write batch that is being completed."""
         self._retention_due_ms = NEVER_MS
         self._now_ms = 0
 
@@ -81,30 +87,53 @@ class Queue:
         return self._state
 
     def _loaded_state(self, state: QueueState) -> None:
-        """Called once for each state that was loaded, before anything else happens to it."""
+        """Makes the window that belongs to a state: for one that was loaded or cleared, before anything else."""
+        if state.grouped:
+            self._window = Tenants(
+                state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES
+            )
 
     def forget_state(self) -> None:
         """After a failed commit: what is in memory may be ahead of the disk."""
         if self._state is not None:
             self._sequence_floor = self._state.log.next_sequence
-        self._state = None
+        self._state = self._window = None
         self.announced_due_ms = NEVER_MS
 
     # --- sending
 
     def send(
-        self, packed: bytes, count: int, nbytes: int, *, delay_ms: int | None, now_ms: int, sender_id: str
+        self,
+        packed: bytes,
+        count: int,
+        nbytes: int,
+        *,
+        delay_ms: int | None,
+        now_ms: int,
+        sender_id: str,
+        groups: Sequence[str] | None = None,
     ) -> Sent:
-        """Appends the checked messages of a packed batch: visible after the delay, the queue's when None."""
+        """Appends the checked messages of a packed batch: visible after the delay, the queue's when None. ``groups``:
+        the message groups, where any message has one."""
         state = self.changing(now_ms)
         base, batch_id, index = state.log.append(packed, count, now_ms, sender_id)
         if delay_ms is None:
             delay_ms = self.attributes.delay_ms
         state.runs.append(base, base + count, now_ms + delay_ms if delay_ms else 0)
+        if groups is not None or self._window is not None:
+            self._sent_by(groups or [""] * count, base, now_ms, visible=not delay_ms)
         self._retention_due_ms = min(self._retention_due_ms, now_ms + self.attributes.retention_ms)
         self.activity.sent_messages += count
         self.activity.sent_bytes += nbytes
         return Sent(base, count, batch_id, index)
+
+    def _sent_by(self, groups: Sequence[str], base: int, now_ms: int, *, visible: bool) -> None:
+        """Tells the tenants of messages just appended; from the first message with a group on, the queue is fair."""
+        if self._window is None:
+            self.state.grouped = True
+            self._loaded_state(self.state)
+        assert isinstance(self._window, Tenants)
+        self._window.sent(base, groups, now_ms, visible=visible)
 
     # --- receiving
 
@@ -114,7 +143,7 @@ class Queue:
         *,
         visibility_ms: int | None,
         now_ms: int,
-        holder: Holder | None = None,  # noqa: ARG002
+        holder: Holder | None = None,
     ) -> list[Taken]:
         """Puts up to ``count`` visible messages in flight, oldest first; none when the in-flight limit is reached.
 
@@ -122,46 +151,86 @@ class Queue:
         """
         self.advance(now_ms)
         state = self.state
-        if not state.runs.visible or self.at_in_flight_limit():
+        if not self.deliverable(holder) or self.at_in_flight_limit():
             return []
         self._touch()
         timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
         count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
         redrive = moving.redrive_of(self)
         taken: list[Taken] = []
-        for _ in range(limits.RECEIVE_ROUNDS_MAX):  # more than one only where expired or dead ones are in the way
-            if count <= 0 or not state.runs.visible:
+        passed = 0  # expired ones and dead letters, which are in the way
+        while count > 0 and passed < limits.RECEIVE_PASSED_MAX:
+            ranges = self._next(count, holder)
+            if not ranges:
                 break
-            at_once = count
-            if redrive is not None:
-                at_once = min(count, self._move_dead_letters(state, redrive))
-                if not at_once:
-                    break
-            delivery_id = self._batches.ids.new()
-            until_ms = now_ms + timeout_ms
-            received = state.runs.receive(at_once, now_ms, until_ms, delivery_id)
-            fresh = list(self._unexpired(state, received, delivery_id, until_ms))
+            fresh = self._take(state, ranges, redrive, until_ms=now_ms + timeout_ms)
             taken.extend(fresh)
-            count -= sum(map(len, fresh))
-            if timeout_ms == 0:  # they are visible still: another round would take them twice
-                break
+            found = sum(map(len, fresh))
+            passed += sum(hi - lo for lo, hi in ranges) - found
+            count -= found
+        else:
+            if count > 0:
+                self._touch()  # whoever is in line is served again with the next commit
+        if timeout_ms == 0:  # they count as received, each once, and are visible again at once
+            for part in taken:
+                state.runs.set_state(part.lo, part.hi, State.VISIBLE, 0)
         self.activity.received_messages += sum(map(len, taken))
         return taken
 
-    def _move_dead_letters(self, state: QueueState, redrive: moving.Redrive) -> int:
-        """Moves what is first in line and has been received too often. Returns how many messages that may be received
-        are first in line then; 0 when there are none, or when this has moved enough for one call."""
-        moved = 0
-        while (run := state.runs.first_visible()) is not None:
-            if run.receive_count < redrive.max_receive_count:
-                return len(run)
-            if moved >= limits.DEAD_LETTERS_A_RECEIVE_MAX:
-                self._touch()  # whoever is in line is served again with the next commit
-                break
-            lo, hi = run.lo, min(run.hi, run.lo + limits.DEAD_LETTERS_A_RECEIVE_MAX)
-            moving.move_dead(self, lo, hi, redrive.target, now_ms=self._now_ms)
-            moved += hi - lo
-        return 0
+    def _next(self, count: int, holder: Holder | None) -> list[tuple[int, int]]:  # noqa: ARG002
+        """The visible messages that are received next, at most ``count``, as ranges."""
+        if self._window is not None:
+            assert isinstance(self._window, Tenants)
+            self._look_ahead(self._window)
+            ranges = self._window.take(count, self._now_ms)
+            if ranges:
+                return ranges
+        return self.first_deliverable(count)
+
+    def _take(
+        self, state: QueueState, ranges: list[tuple[int, int]], redrive: moving.Redrive | None, *, until_ms: int
+    ) -> list[Taken]:
+        """Puts visible messages in flight; those that were received too often are moved, and what has expired deleted
+        instead."""
+        delivery_id, now_ms = self._batches.ids.new(), self._now_ms
+        fresh: list[Taken] = []
+        for lo, hi in ranges:
+            alive = [(lo, hi)]
+            if redrive is not None:
+                alive = []
+                for run in state.runs.overlapping(lo, hi):
+                    start, end = max(lo, run.lo), min(hi, run.hi)
+                    if run.receive_count >= redrive.max_receive_count:
+                        moving.move_dead(self, start, end, redrive.target, now_ms=now_ms)
+                    else:
+                        alive.append((start, end))
+            for start, end in alive:
+                received = state.runs.take(start, end, now_ms, until_ms, delivery_id)
+                fresh.extend(self._unexpired(state, received, delivery_id, until_ms))
+        return fresh
+
+    def _look_ahead(self, window: Window[Any]) -> None:
+        """Loads whose the messages are that follow the window, a step's worth."""
+        log, left = self.state.log, limits.GROUPS_LOADED_A_STEP_MAX
+        while left > 0 and window.wants_more and window.end < log.next_sequence:
+            entry = next((entry for entry, _, _ in log.slices(window.end, log.next_sequence)), None)
+            if entry is None:
+                window.skip_to(log.next_sequence)
+                return
+            names = self._groups_of(entry)
+            skipped = max(0, window.end - entry.base)
+            window.load(entry.base + skipped, names[skipped:])
+            left -= entry.count
+        if left <= 0:
+            self._touch()  # whoever is in line finds more with the next commit
+
+    def _groups_of(self, entry: Entry) -> list[str]:
+        """The groups of an entry's messages, empty for those without."""
+        batch = self._batches.read(entry.batch_id)
+        if batch is None:
+            raise AssertionError(f"{self.name}: entry {entry.base} names batch {entry.batch_id}, which is not there")
+        messages = MessageBatch.FromString(batch.packed).messages
+        return [message.message_group_id for message in messages[entry.first_index : entry.first_index + entry.count]]
 
     def new_identity(self) -> int:
         """An id that names new messages."""
@@ -175,6 +244,8 @@ class Queue:
 
     def appended(self, entry: Entry) -> None:
         """An entry was moved here."""
+        if self._window is not None and entry.base == self._window.end and self._window.has_room:
+            self._window.append(entry.base, self._groups_of(entry), visible=True)
         self._retention_due_ms = min(self._retention_due_ms, entry.appended_at_ms + self.attributes.retention_ms)
 
     def first_deliverable(self, count: int) -> list[tuple[int, int]]:
@@ -218,6 +289,10 @@ class Queue:
         if entry is None:
             raise AssertionError(f"{self.name}: message {run.lo} is in no entry")
         return min(run.hi, entry.end) - run.lo
+
+    def noisy_groups(self) -> int:
+        """Tenants that others are delivered before (fair queues)."""
+        return self._window.noisy if isinstance(self._window, Tenants) else 0
 
     def at_in_flight_limit(self) -> bool:
         return self.state.runs.counts[State.IN_FLIGHT] >= limits.IN_FLIGHT_MESSAGES_MAX
@@ -393,7 +468,9 @@ class Queue:
         state = self.changing(now_ms)
         state.runs.clear()
         self._retention_due_ms = NEVER_MS
-        return state.log.forget()
+        end = state.log.forget()
+        self._loaded_state(state)
+        return end
 
     def end(self) -> None:
         """The queue was deleted: everyone parked is told."""
@@ -411,11 +488,11 @@ class Queue:
         """Serves those in line from what this commit brings, then writes the changed records."""
         if self.deleted or self._state is None:
             return
-        self._flushing = True  # what serving changes is written right here
+        self.flushing = True  # what serving changes is written right here
         try:
             progress = self._serve()
         finally:
-            self._flushing = False
+            self.flushing = False
         self._state.write()
         self.announce_due()
         if progress and self.takers and self._anything_deliverable():
@@ -447,7 +524,7 @@ class Queue:
         return self.state
 
     def _touch(self) -> None:
-        if not self._flushing:
+        if not self.flushing:
             self._store.touch(self)
 
 

@@ -12,19 +12,23 @@ from broker.store import Store, Table
 from broker.store.keys import SEQUENCE_END, pair, pair_sequence, u64
 
 _SCAN_RECORDS = 10_000
+FIRST_SEQUENCE = 1
+"""Sequence numbers start here: 0 stands for none."""
 
 
 class QueueState:
     """``runs`` and ``log`` in memory. After changing either, call ``changed``."""
 
-    __slots__ = ("_counters", "_store", "log", "runs")
+    __slots__ = ("_counters", "_store", "grouped", "log", "runs")
 
     def __init__(self, store: Store, batches: Batches, log_id: int, *, sequence_floor: int) -> None:
         self._store = store
         stored = store.get(Table.COUNTERS, u64(log_id))
-        # Sequence numbers start at 1: 0 stands for none.
-        counters: list[int] = [1, 0, 0, 0] if stored is None else msgpack.unpackb(stored)
+        counters: list[int] = [FIRST_SEQUENCE, 0, 0, 0] if stored is None else msgpack.unpackb(stored)
         next_sequence, *counts = counters
+        self.grouped = len(counts) > len(State)
+        """Standard queues: whether any message ever had a group."""
+        counts = counts[: len(State)]
         next_sequence = max(next_sequence, sequence_floor)
         self._counters = stored
         self.runs = RunMap(_load_runs(store, log_id))
@@ -42,7 +46,7 @@ class QueueState:
             else:
                 self._store.put(Table.RUNS, pair(log_id, lo), _encode_run(run))
         runs.changed.clear()
-        counters = msgpack.packb((self.log.next_sequence, *runs.counts))
+        counters = msgpack.packb((self.log.next_sequence, *runs.counts, *((1,) if self.grouped else ())))
         if counters != self._counters:
             self._counters = counters
             self._store.put(Table.COUNTERS, u64(log_id), counters)

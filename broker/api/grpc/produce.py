@@ -95,7 +95,7 @@ class Produce:
                 content_based = queue.attributes.content_based_deduplication
                 groups, ids = produced.check_ordered_batch(packed, maximum_bytes, content_based=content_based)
             else:
-                count = produced.check_batch(packed, maximum_bytes)
+                count, named = produced.check_batch(packed, maximum_bytes)
         except BrokerError as error:
             result.error_code, result.error_message = error.code, error.message[:_ERROR_CHARACTERS_MAX]
             self._pending.append((result, None))
@@ -107,7 +107,9 @@ class Produce:
             sent = accepted.sent
             result.duplicates.extend(sorted(accepted.originals))
         else:
-            sent = queue.send(packed, count, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
+            sent = queue.send(
+                packed, count, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id, groups=named
+            )
         if sent is not None:
             result.count, result.base_sequence = sent.count, sent.base
             result.first_message_id = desk.queues.identity.message_id(sent.batch_id, sent.first_index)

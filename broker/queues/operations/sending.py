@@ -44,7 +44,8 @@ def send_message(
             queue, packed, request, identity=identity, now_ms=now_ms, sender_id=sender_id
         )
     else:
-        sent = queue.send(packed, 1, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id)
+        groups = [request.message_group_id] if request.message_group_id else None
+        sent = queue.send(packed, 1, len(packed), delay_ms=delay_ms, now_ms=now_ms, sender_id=sender_id, groups=groups)
         (response.message_id,) = identity.message_ids(sent.batch_id, sent.first_index, 1)
     return response
 
@@ -72,6 +73,7 @@ def send_message_batch(
             delay_ms=group.delay_ms,
             now_ms=now_ms,
             sender_id=sender_id,
+            groups=group.groups(),
         )
         message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
         for entry_id, message_id, body in zip(group.ids, message_ids, group.bodies, strict=True):
@@ -94,6 +96,11 @@ class _Accepted:
     ids: list[str]
     bodies: list[bytes]
     full: list[pb.SendMessageBatchRequestEntry]
+
+    def groups(self) -> list[str] | None:
+        """The message groups, where any message has one."""
+        names = [entry.message_group_id for entry in self.full]
+        return names if any(names) else None
 
 
 def _packed_if_plain(

@@ -1,0 +1,283 @@
+"""A window over a queue's log that knows whose each message is: of which group, of which tenant.
+
+It covers the log from its head on: as many visible messages as asked for, and everything that is in flight. What is
+behind it is loaded as it empties, so memory is bounded whatever the backlog. It follows the run map (``Watcher``).
+
+A step per message is what the semantics of groups ask for; it is kept to a few tenths of a microsecond. Never: delivery
+state (that is the run map's), time, or a write.
+"""
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Generic, TypeVar
+
+from sortedcontainers import SortedDict
+
+from broker.queues.runs import RunMap, State
+
+_SPARE_MAX: Final = 10_000  # members kept to be used again
+
+
+class Numbers:
+    """Sequence numbers in order, mostly one or two: the first without a container (most groups have few messages, and a
+    deque takes 600 bytes)."""
+
+    __slots__ = ("first", "more")
+
+    def __init__(self) -> None:
+        self.first = 0  # 0: there are none
+        self.more: deque[int] | None = None
+
+    @property
+    def last(self) -> int:
+        return self.more[-1] if self.more else self.first
+
+    def __iter__(self) -> Iterator[int]:
+        if self.first:
+            yield self.first
+            yield from self.more or ()
+
+    def add(self, number: int) -> None:
+        """Mostly the highest, or the lowest."""
+        first, more = self.first, self.more
+        if not first:
+            self.first = number
+        elif more is None:
+            self.first, self.more = min(first, number), deque((max(first, number),))
+        elif number < first:
+            self.first = number
+            more.appendleft(first)
+        elif not more or number > more[-1]:
+            more.append(number)
+        else:
+            insort(more, number)
+
+    def pop(self) -> int:
+        """Takes the first out; there must be one."""
+        first, more = self.first, self.more
+        self.first = more.popleft() if more else 0
+        return first
+
+    def remove(self, number: int) -> bool:
+        """Mostly the first or the last. Returns whether it was there."""
+        if number == self.first:
+            self.pop()
+            return True
+        more = self.more
+        if not more or number < self.first:
+            return False
+        if number == more[-1]:
+            more.pop()
+            return True
+        try:
+            more.remove(number)
+        except ValueError:
+            return False
+        return True
+
+
+class Member:
+    """A group or a tenant: ``waiting`` are its visible messages, ``left`` is how many it has in the window at all."""
+
+    __slots__ = ("left", "name", "waiting")
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.waiting = Numbers()
+        self.left = 0
+
+    def reset(self) -> bool:
+        """Nothing is left of it. Returns whether it may be used again, under another name."""
+        return True
+
+
+M = TypeVar("M", bound=Member)
+
+
+class _Block(Generic[M]):
+    """Whose messages [base, base + len(members)) of the log are; None for a message that is gone."""
+
+    __slots__ = ("base", "left", "members")
+
+    def __init__(self, base: int, members: list[M | None], left: int) -> None:
+        self.base, self.members, self.left = base, members, left
+
+    @property
+    def end(self) -> int:
+        return self.base + len(self.members)
+
+
+class Window(Generic[M]):
+    """``start``: the first sequence number of the log; ``window``: visible messages to look ahead.
+
+    What it means for a member that a message waits, flies, lands or is gone, is said by the classes derived from this.
+    """
+
+    def __init__(self, runs: RunMap, member: type[M], *, start: int, window: int) -> None:
+        self._runs, self._member, self._window = runs, member, window
+        self.end = start
+        """The first sequence number that is not in the window yet."""
+        self._members: dict[str, M] = {}
+        self._spare: list[M] = []
+        self._blocks: SortedDict = SortedDict()  # base -> _Block
+        self._left = 0  # messages in the window, in whatever state
+        self.waiting = 0
+        """Visible messages in the window."""
+        runs.watcher = self
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    # --- what derived classes say
+
+    def _waits(self, member: M) -> None:
+        """One more message of ``member`` is visible."""
+
+    def _flies(self, member: M, sequence: int) -> None:
+        """A message that was loaded is in flight."""
+
+    def _lands(self, member: M, sequence: int) -> bool:
+        """A message is no longer in flight. Returns whether it was."""
+        raise NotImplementedError
+
+    # --- its extent
+
+    @property
+    def has_room(self) -> bool:
+        return self.waiting < self._window and self._left < 2 * self._window
+
+    @property
+    def wants_more(self) -> bool:
+        """Less than half of the window is full: it is time to load what follows."""
+        return self.waiting <= self._window // 2 and self._left < 2 * self._window
+
+    def append(self, base: int, names: Sequence[str], *, visible: bool) -> None:
+        """Messages just appended to the log, if the window reaches there and has room."""
+        if base != self.end or not self.has_room:
+            return
+        self.end = base + len(names)
+        members = self._named(names)
+        self._blocks[base] = _Block(base, members, len(members))  # type: ignore[arg-type]
+        if visible:
+            waits = self._waits
+            for sequence, member in enumerate(members, base):
+                member.waiting.add(sequence)
+                waits(member)
+            self.waiting += len(members)
+
+    def load(self, base: int, names: Sequence[str]) -> None:
+        """Messages of an entry further on in the log, as the run map knows them; those that are gone are left out."""
+        self.end = base + len(names)
+        members: list[M | None] = [None] * len(names)
+        left = 0
+        for run in self._runs.overlapping(base, self.end):
+            lo, hi = max(base, run.lo), min(self.end, run.hi)
+            left += hi - lo
+            for sequence, member in enumerate(self._named(names[lo - base : hi - base]), lo):
+                members[sequence - base] = member
+                if run.state == State.VISIBLE:
+                    member.waiting.add(sequence)
+                    self.waiting += 1
+                    self._waits(member)
+                elif run.state == State.IN_FLIGHT:
+                    self._flies(member, sequence)
+        if left:
+            self._blocks[base] = _Block(base, members, left)
+
+    def skip_to(self, sequence: int) -> None:
+        """There are no messages between the end of the window and ``sequence``."""
+        self.end = max(self.end, sequence)
+
+    def _named(self, names: Sequence[str]) -> list[M]:
+        members, found = self._members, []
+        for name in names:
+            member = members.get(name)
+            if member is None:
+                # Used again where possible: with many small groups, making them would be most of the work.
+                member = members[name] = self._spare.pop() if self._spare else self._member()
+                member.name = name
+            member.left += 1
+            found.append(member)
+        self._left += len(found)
+        return found
+
+    def name_of(self, sequence: int) -> str | None:
+        """Whose a message in the window is."""
+        for _, member in self._each(sequence, sequence + 1):
+            return member.name
+        return None
+
+    def _each(self, lo: int, hi: int) -> Iterator[tuple[int, M]]:
+        """The messages of [lo, hi) that are in the window, and whose they are."""
+        position = self._blocks.bisect_right(lo) - 1
+        if position >= 0 and self._blocks.peekitem(position)[1].end <= lo:
+            position += 1
+        for base in self._blocks.islice(max(position, 0)):
+            if base >= hi:
+                return
+            block: _Block[M] = self._blocks[base]
+            first = max(lo, base)
+            for sequence, member in enumerate(block.members[first - base : hi - base], first):
+                if member is not None:
+                    yield sequence, member
+
+    # --- what the run map tells
+
+    def visible(self, lo: int, hi: int) -> None:
+        found = list(self._each(lo, hi))
+        for sequence, member in reversed(found):  # each is the first of those that wait then
+            self._lands(member, sequence)
+            member.waiting.add(sequence)
+        self.waiting += len(found)
+        for _, member in found:
+            self._waits(member)
+
+    def gone(self, lo: int, hi: int) -> None:
+        position = self._blocks.bisect_right(lo) - 1
+        emptied = []
+        for base in self._blocks.islice(max(position, 0)):
+            if base >= hi:
+                break
+            block: _Block[M] = self._blocks[base]
+            members = block.members
+            for index in range(max(lo - base, 0), min(hi - base, len(members))):
+                member = members[index]
+                if member is not None:
+                    members[index] = None
+                    block.left -= 1
+                    self._leave(member, base + index)
+            if not block.left:
+                emptied.append(base)
+        for base in emptied:
+            del self._blocks[base]
+
+    def _leave(self, member: M, sequence: int) -> None:
+        waiting = member.waiting
+        if self._lands(member, sequence):
+            if waiting.first:
+                self._waits(member)
+        elif waiting.first and waiting.remove(sequence):
+            self.waiting -= 1
+        self._left -= 1
+        member.left -= 1
+        if not member.left:
+            del self._members[member.name]
+            if len(self._spare) < _SPARE_MAX and member.reset():
+                self._spare.append(member)
+
+
+def as_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Sorted numbers as maximal ranges [lo, hi)."""
+    ranges: list[tuple[int, int]] = []
+    lo = hi = -1
+    for number in numbers:
+        if number == hi:
+            hi += 1
+        else:
+            if lo >= 0:
+                ranges.append((lo, hi))
+            lo, hi = number, number + 1
+    if lo >= 0:
+        ranges.append((lo, hi))
+    return ranges
