@@ -170,7 +170,7 @@ class Queue:
             count -= found
         else:
             if count > 0:
-                self._touch()  # whoever is in line is served again with the next commit
+                self._store.touch(self)  # whoever is in line is served again with the next commit
         if timeout_ms == 0:  # they count as received, each once, and are visible again at once
             for part in taken:
                 state.runs.set_state(part.lo, part.hi, State.VISIBLE, 0)
@@ -222,7 +222,7 @@ class Queue:
             window.load(entry.base + skipped, names[skipped:])
             left -= entry.count
         if left <= 0:
-            self._touch()  # whoever is in line finds more with the next commit
+            self._store.touch(self)  # whoever is in line finds more with the next commit
 
     def _groups_of(self, entry: Entry) -> list[str]:
         """The groups of an entry's messages, empty for those without."""
