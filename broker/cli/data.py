@@ -2,23 +2,19 @@
 
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import click
 
 from broker.cli.failures import FAILED, Failure
+from broker.cli.progress import progress_bar
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "heddle.lock"  # stays when a broker is gone: says nothing about whether there is data
 PROBLEMS_SHOWN: Final = 50
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much (0: unknown)."""
 
 _directory = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -33,7 +29,7 @@ def check(directory: Path, as_json: bool) -> None:
     """
     from broker.check import check as check_data
 
-    with _progress("checking") as progress:
+    with progress_bar("checking") as progress:
         report = check_data(directory, progress)
     if as_json:
         click.echo(json.dumps({"problems": report.problems, "counts": report.counts}, indent=2))
@@ -73,7 +69,7 @@ def backup(destination: Path, data_dir: Path) -> None:
     if not (data_dir / DATA_FILE).is_file():
         raise Failure(f"{data_dir} holds no data of a broker ({DATA_FILE} is missing)")
     destination.mkdir(parents=True, exist_ok=True)
-    with _progress("copying") as progress:
+    with progress_bar("copying") as progress:
         copy_data(data_dir, destination, progress)
     size = (destination / DATA_FILE).stat().st_size
     click.echo(f"{data_dir} copied to {destination}: {size / 2**20:,.1f} MiB", err=True)
@@ -102,7 +98,7 @@ def restore(source: Path, data_dir: Path, force: bool) -> None:
     with (
         closing(DataDirectory(data_dir)),
         tempfile.TemporaryDirectory(prefix=".restore-", dir=data_dir) as copied,
-        _progress("restoring") as progress,
+        progress_bar("restoring") as progress,
     ):
         copy_data(source, Path(copied), progress)
         _sync(Path(copied, DATA_FILE))
@@ -123,21 +119,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[Progress]:
-    """A bar on standard error while it is a terminal."""
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    from broker.cli.tables import console
-
-    columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(doing, total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
-
-        yield advance

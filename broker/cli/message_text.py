@@ -54,6 +54,8 @@ def print_received(message: "heddle.ReceivedMessage") -> None:
         ("receives", str(message.receive_count or "-")),
     ]
     facts += [("group", message.group_id)] if message.group_id else []
+    facts += [("sequence", str(message.sequence))] if message.sequence is not None else []
+    facts += [("from", origin.rpartition(":")[2])] if (origin := message.dead_letter_queue_source_arn) else []
     click.secho("  ".join(f"{name} {fact}" for name, fact in facts), bold=True)
     for name, attribute in message.attributes.items():
         value = attribute.value.encode() if isinstance(attribute.value, str) else attribute.value
@@ -71,12 +73,13 @@ def print_json(message: "heddle.ReceivedMessage | heddle.PeekedMessage") -> None
         "sent_timestamp_ms": message.sent_timestamp_ms,
         "receive_count": message.receive_count,
         "group_id": message.group_id,
+        "deduplication_id": message.deduplication_id,
         "attributes": {
             name: {"type": a.data_type, **_json_value("value", a.value)} for name, a in message.attributes.items()
         },
         **_json_value("body", message.body),
     }
-    for key in ("receipt_handle", "state", "until_timestamp_ms"):
+    for key in ("receipt_handle", "state", "until_timestamp_ms", "dead_letter_queue_source_arn"):
         if (value := getattr(message, key, None)) is not None:
             shown[key] = value
     click.echo(json.dumps(shown))

@@ -27,7 +27,8 @@ PROGRESS_LINES: Final = 1_000  # lines between two movements of the progress bar
 @click.option("--file", "-f", "source", type=click.File("rb"), help="Read the body from a file; - is standard input.")
 @click.option("--lines", is_flag=True, help="One message a line of the input; empty lines are skipped.")
 @click.option("--delay", "delay_seconds", type=click.IntRange(0, 900), metavar="SECONDS", help="Deliver later.")
-@click.option("--group", "group_id", help="Message group id.")
+@click.option("--group", "group_id", metavar="ID", help="Message group. FIFO queues need one.")
+@click.option("--dedup-id", "deduplication_id", metavar="ID", help="FIFO: deduplication id, for one message.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @takes_target
 def send(
@@ -39,6 +40,7 @@ def send(
     lines: bool,
     delay_seconds: int | None,
     group_id: str | None,
+    deduplication_id: str | None,
     as_json: bool,
 ) -> None:
     """Send messages: each BODY, or a file, or standard input.
@@ -47,7 +49,10 @@ def send(
     heddle queue send orders '{"id": 1}' '{"id": 2}'
     heddle queue send orders --file order.json
     zcat orders.jsonl.gz | heddle queue send orders --lines
+    heddle queue send orders.fifo '{"id": 1}' --group customer-7 --dedup-id order-1
     """
+    if deduplication_id is not None and (lines or len(bodies) > 1):
+        raise click.UsageError("--dedup-id is for one message: others with the same id would be duplicates of it")
     if bodies and (source or lines):
         raise click.UsageError("bodies come from arguments or from an input, not from both")
     if not bodies and source is None:
@@ -58,15 +63,27 @@ def send(
         queue = client.queue(name)
         if lines:
             assert source is not None
-            sent = _send_lines(queue, source, delay_seconds, group_id)
-            click.echo(json.dumps({"sent": sent}) if as_json else f"sent {sent:,} messages", err=not as_json)
+            sent, duplicates = _send_lines(queue, source, delay_seconds, group_id)
+            if as_json:
+                click.echo(json.dumps({"sent": sent, "duplicates": duplicates}))
+            else:
+                known = f", {duplicates:,} of them duplicates" if duplicates else ""
+                click.echo(f"sent {sent:,} messages{known}", err=True)
             return
         for body in bodies or (source.read(),) if source else bodies:
-            message = queue.send(body, delay_seconds=delay_seconds, group_id=group_id)
-            click.echo(json.dumps({"message_id": message.message_id}) if as_json else message.message_id)
+            message = queue.send(
+                body, delay_seconds=delay_seconds, group_id=group_id, deduplication_id=deduplication_id
+            )
+            if as_json:
+                click.echo(json.dumps({"message_id": message.message_id, "sequence": message.sequence}))
+            else:
+                click.echo(message.message_id)
 
 
-def _send_lines(queue: "heddle.Queue", source: IO[bytes], delay_seconds: int | None, group_id: str | None) -> int:
+def _send_lines(
+    queue: "heddle.Queue", source: IO[bytes], delay_seconds: int | None, group_id: str | None
+) -> tuple[int, int]:
+    """How many were sent, and how many of them were duplicates."""
     sent = 0
     pending_bytes = 0
     with _progress(source) as advance, queue.producer(delay_seconds=delay_seconds) as producer:
@@ -80,7 +97,7 @@ def _send_lines(queue: "heddle.Queue", source: IO[bytes], delay_seconds: int | N
                 pending_bytes = 0
         producer.flush()
         advance(pending_bytes)
-    return sent
+    return sent, producer.duplicate_messages
 
 
 @contextmanager
@@ -185,10 +202,11 @@ def peek(target: Target, name: str, max_messages: int, from_sequence: int | None
             print_json(message)
         return
     print_table(
-        ("Sequence", "State", "Until", "Sent", "Receives", "Body"),
+        ("Sequence", "Group", "State", "Until", "Sent", "Receives", "Body"),
         [
             (
                 str(m.sequence),
+                m.group_id or "-",
                 m.state,
                 time_text(m.until_timestamp_ms),
                 time_text(m.sent_timestamp_ms),

@@ -1,23 +1,20 @@
-"""`heddle queue`: queues themselves. What is done with their messages is in `broker.cli.messages`."""
+"""`heddle queue`: queues themselves. What is done with their messages is in modules of its own."""
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from broker.cli.connection import Target, takes_target
+from broker.cli.depths import COUNTS, depth
 from broker.cli.messages import ack, peek, receive, send
+from broker.cli.permissions import permission
+from broker.cli.redrive import move, redrive
+from broker.cli.stats import stats
 from broker.cli.tables import print_table
 
-if TYPE_CHECKING:
-    import heddle
-
-COUNTS: Final = (
-    ("visible", "ApproximateNumberOfMessages"),
-    ("in_flight", "ApproximateNumberOfMessagesNotVisible"),
-    ("delayed", "ApproximateNumberOfMessagesDelayed"),
-)
+MAX_RECEIVE_COUNT: Final = 10  # what the console of Amazon SQS offers
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -44,15 +41,53 @@ def parse_pairs(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ..
 
 @queue.command()
 @click.argument("name")
+@click.option("--fifo", is_flag=True, help="Keep order within message groups. NAME ends in .fifo.")
+@click.option("--content-based-dedup", is_flag=True, help="With --fifo: messages with the same body are the same.")
+@click.option("--dlq", metavar="QUEUE", help="Dead-letter queue: takes what is received too often.")
+@click.option(
+    "--max-receive-count", type=click.IntRange(1, 1000), metavar="N", help="With --dlq: how often; 10 if absent."
+)
 @click.option(
     "--attribute", "-a", "attributes", multiple=True, metavar="KEY=VALUE", callback=parse_pairs, help="Repeatable."
 )
 @click.option("--tag", "-t", "tags", multiple=True, metavar="KEY=VALUE", callback=parse_pairs, help="Repeatable.")
 @as_json_option
 @takes_target
-def create(target: Target, name: str, attributes: dict[str, str], tags: dict[str, str], as_json: bool) -> None:
-    """Create a queue, for instance with -a VisibilityTimeout=60, and print its URL."""
+def create(
+    target: Target,
+    *,
+    name: str,
+    fifo: bool,
+    content_based_dedup: bool,
+    dlq: str | None,
+    max_receive_count: int | None,
+    attributes: dict[str, str],
+    tags: dict[str, str],
+    as_json: bool,
+) -> None:
+    """Create a queue and print its URL.
+
+    \b
+    heddle queue create orders -a VisibilityTimeout=60
+    heddle queue create orders.fifo --fifo --dlq dead-orders.fifo --max-receive-count 5
+    """
+    if fifo and not name.endswith(".fifo"):
+        raise click.UsageError("the name of a FIFO queue ends in .fifo")
+    if content_based_dedup and not fifo:
+        raise click.UsageError("--content-based-dedup needs --fifo")
+    if max_receive_count is not None and dlq is None:
+        raise click.UsageError("--max-receive-count needs --dlq")
+    if fifo:
+        attributes["FifoQueue"] = "true"
+    if content_based_dedup:
+        attributes["ContentBasedDeduplication"] = "true"
     with target.client() as client:
+        if dlq is not None:
+            policy = {
+                "deadLetterTargetArn": client.queue(dlq).arn(),
+                "maxReceiveCount": max_receive_count or MAX_RECEIVE_COUNT,
+            }
+            attributes["RedrivePolicy"] = json.dumps(policy)
         created = client.create_queue(name, attributes=attributes, tags=tags)
     click.echo(json.dumps({"name": name, "url": created.url}) if as_json else created.url)
 
@@ -75,12 +110,6 @@ def list_queues(target: Target, prefix: str, names: bool, as_json: bool) -> None
     else:
         keys = ("name", *(key for key, _ in COUNTS))
         print_table(("Queue", "Visible", "In flight", "Delayed"), ([row[key] for key in keys] for row in rows))
-
-
-def depth(handle: "heddle.Queue") -> dict[str, int]:
-    """The messages of a queue by state."""
-    attributes = handle.attributes()
-    return {key: int(attributes[attribute]) for key, attribute in COUNTS}
 
 
 @queue.command()
@@ -135,5 +164,5 @@ def _confirm(question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-for command in (send, receive, ack, peek):
+for command in (send, receive, ack, peek, redrive, move, permission, stats):
     queue.add_command(command)

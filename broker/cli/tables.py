@@ -2,11 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -21,12 +23,31 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows under their headings; numbers are aligned right. Cells are text, never markup."""
+    """Prints rows under their headings; numbers, and dashes for none, are aligned right. Cells are never markup."""
+    console().print(_table(headings, rows))
+
+
+@contextmanager
+def live_table() -> Iterator[Callable[[Sequence[str], Iterable[Sequence[object]]], None]]:
+    """What shows a table in the place of the one before; in a pipe, after it."""
+    if not sys.stdout.isatty():
+
+        def show(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+            print_table(headings, rows)
+            sys.stdout.flush()
+
+        yield show
+        return
+    with Live(console=console(), auto_refresh=False) as live:
+        yield lambda headings, rows: live.update(_table(headings, rows), refresh=True)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     kept = [tuple(row) for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column, heading in enumerate(headings):
-        numeric = bool(kept) and all(isinstance(row[column], int | float) for row in kept)
+        numeric = bool(kept) and all(isinstance(row[column], int | float) or row[column] == "-" for row in kept)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in kept:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int | float) else str(cell)) for cell in row))
-    console().print(table)
+    return table

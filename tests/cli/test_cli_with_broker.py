@@ -81,7 +81,7 @@ def test_bodies_come_from_standard_input_and_files_as_they_are(
 def test_lines_become_messages_and_come_back_as_lines(server: RunningBroker, orders: str) -> None:
     lines = [f"line {number}" for number in range(2_500)]
     sent = queue(server, "send", orders, "--lines", "--json", stdin="\n\n".join(lines).encode())
-    assert json_lines(sent) == [{"sent": 2_500}]
+    assert json_lines(sent) == [{"sent": 2_500, "duplicates": 0}]
     assert counts(server, orders) == (2_500, 0, 0)
     received = queue(server, "receive", orders, "--max", "2500", "--ack", "--bodies")
     assert received.exit_code == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 from heddle import Attribute, PeekedMessage, ReceivedMessage
 
-from broker.cli.message_text import preview, print_json, printable, time_text
+from broker.cli.message_text import preview, print_json, print_received, printable, time_text
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,29 @@ def test_a_received_message_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "sent_timestamp_ms": 1_767_225_600_123,
         "receive_count": 2,
         "group_id": None,
+        "deduplication_id": None,
         "attributes": {
             "colour": {"type": "String", "value": "red"},
             "raw": {"type": "Binary", "value_base64": "/w=="},
         },
         "body_base64": "/w==",
     }
+
+
+def test_a_message_of_a_fifo_dead_letter_queue(capsys: pytest.CaptureFixture[str]) -> None:
+    system = {
+        "SequenceNumber": "10000000000000000007",
+        "MessageGroupId": "g",
+        "MessageDeduplicationId": "d",
+        "DeadLetterQueueSourceArn": "arn:aws:sqs:us-east-1:000000000000:orders.fifo",
+    }
+    message = ReceivedMessage("id", "handle", b"text", {}, system)
+    print_json(message)
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["sequence"], shown["group_id"], shown["deduplication_id"]) == (7, "g", "d")
+    assert shown["dead_letter_queue_source_arn"] == system["DeadLetterQueueSourceArn"]
+    print_received(message)
+    assert "group g  sequence 7  from orders.fifo" in capsys.readouterr().out
 
 
 def test_a_peeked_message_as_json(capsys: pytest.CaptureFixture[str]) -> None:

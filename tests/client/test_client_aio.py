@@ -12,7 +12,8 @@ import grpc
 import heddle
 import heddle.aio
 import pytest
-from fake_broker import FakeBroker, FakeQueue, serving
+from fake_broker import FakeBroker, serving
+from fake_queue import FakeQueue
 
 
 @asynccontextmanager
