@@ -32,6 +32,7 @@ _QUEUE_GAUGES: Final = (
         "in_flight_groups",
         "FIFO queues: message groups with messages in flight (AWS ApproximateNumberOfGroupsWithInflightMessages).",
     ),
+    ("noisy_groups", "Standard queues: groups that others are delivered before (AWS ApproximateNumberOfNoisyGroups)."),
 )
 _QUEUE_COUNTERS: Final = (
     ("sent_messages", "Messages sent (AWS NumberOfMessagesSent)."),
@@ -164,6 +165,8 @@ def _add(row: dict[str, float], queue: Queue, now_ms: int) -> None:
     _sum(row, "delayed_messages", delayed)
     if isinstance(queue, FifoQueue):
         _sum(row, "in_flight_groups", queue.groups_in_flight())
+    else:
+        _sum(row, "noisy_groups", queue.noisy_groups())
     oldest_ms = queue.oldest_sent_ms()
     age_seconds = 0.0 if oldest_ms is None else (now_ms - oldest_ms) / 1000
     row["oldest_message_age_seconds"] = max(row.get("oldest_message_age_seconds", 0.0), age_seconds)

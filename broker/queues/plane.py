@@ -173,6 +173,7 @@ class Queues:
             tags=checked_tags,
         )
         resource.save(self._store, queue)
+        self.warm(queue)  # as all are a while after the start: its counts are known from here on
         return queue
 
     def delete(self, scope: Scope, queue_url: str, now_ms: int) -> None:

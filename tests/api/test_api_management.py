@@ -347,3 +347,20 @@ def test_metrics_of_a_fifo_queue(running: Broker, stub: pb_grpc.QueuesStub, orde
     assert values[ordered, "sent_message_size_bytes_count"] == 3
     assert values[ordered, "sent_message_size_bytes_sum"] == values[ordered, "sent_bytes_total"] >= 300
     assert (name, "in_flight_groups") not in values
+    assert values[name, "noisy_groups"] == 0
+    assert (ordered, "noisy_groups") not in values
+
+
+def test_noisy_groups_are_counted(running: Broker, stub: pb_grpc.QueuesStub, name: str) -> None:
+    def send(group: str, messages: int) -> None:
+        for number in range(messages):
+            stub.SendMessage(pb.SendMessageRequest(queue_url=name, message_body=b"%d" % number, message_group_id=group))
+
+    send("loud", 50)
+    send("quiet", 1)
+    for _ in range(4):
+        stub.ReceiveMessage(pb.ReceiveMessageRequest(queue_url=name, max_number_of_messages=10))
+    assert (
+        f'heddle_queue_noisy_groups{{account="000000000000",queue="{name}",region="us-east-1"}} 1.0'
+        in (running.get("/metrics")[1])
+    )
