@@ -162,14 +162,13 @@ class Dedup:
             self._due_ms = 0
 
     def forget(self) -> None:
-        """After a failed commit. The tables stay if they name all that is left: what they name besides is not found in
-        the store. They are loaded again if a clearing was taken back."""
+        """After a failed commit. The tables stay: what they name that is not there is not found in the store. But if a
+        clearing was taken back they are loaded again."""
         self._open = None
         self._rows.clear()
         self._first, self._floor, self._due_ms = _HEADER_SEQUENCE + 1, None, None
         cleared_by, self._cleared_by = self._cleared_by, None
-        unclear = cleared_by is not None and not (cleared_by.done and cleared_by.error is None)
-        if unclear or self._unread != SEQUENCE_END:
+        if cleared_by is not None and not (cleared_by.done and cleared_by.error is None):
             self._tables.clear()
             self._unread = None
 
@@ -286,7 +285,7 @@ class Dedup:
         for row in (self._open, *self._rows):
             if row is not None and row.base <= sequence < row.end:
                 return row
-        lowest = max(self._first, self._cleared_below(), sequence - _ROW_IDS_MAX + 1)
+        lowest = max(self._first, sequence - _ROW_IDS_MAX + 1)
         found = self._scan(lowest, sequence + 1, limit=1, reverse=True)
         if not found:
             return None
