@@ -72,8 +72,9 @@ bench-peers: $(PEERS)/.installed ## install the peers that `heddle bench --compa
 crash: $(VENV)/.dev ## kill -9 under load, 200 rounds (ARGS="--rounds N")
 	$(BIN)/python -m tests.crash.run $(or $(ARGS),--rounds 200)
 
-soak: $(VENV)/.dev ## simulation with faults, 20,000 seeds (ARGS="--seeds N --start S")
+soak: $(VENV)/.dev ## simulation with faults, 20,000 seeds (ARGS="--seeds N --start S"); 10,000 property histories
 	$(BIN)/python -m tests.simulation.run $(or $(ARGS),--seeds 20000)
+	HEDDLE_HISTORIES=10000 $(BIN)/python -m pytest tests/properties
 
 fuzz: $(VENV)/.dev ## hostile input at every rpc for an hour (ARGS="--seconds N")
 	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--seconds 3600)

@@ -1,0 +1,253 @@
+"""The order of groups beside a naive model, in windows of a few messages: looking ahead, streams, restarts."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from broker.queues.groups import Groups, Holder
+from broker.queues.runs import RunMap, State
+
+from .fifo_model import ModelGroups, ModelMessage, check_taken
+from .histories import histories
+
+_HOLDERS = 2
+_ROUND_MS = 10
+
+_who = st.sampled_from([None, None, *range(_HOLDERS)])
+_names = st.lists(st.sampled_from(["a", "a", "a", "b", "b", "c", "d", "e", "f", "g"]), min_size=1, max_size=8)
+_picks = st.integers(0, 1 << 30)
+
+
+class GroupsMachine(RuleBasedStateMachine):
+    """A run map with its groups, used as a queue uses them. ``entries``: the names of the messages of each."""
+
+    @initialize(window=st.integers(5, 20))
+    def start(self, window: int) -> None:
+        self.window = window
+        self.now_ms = 1_000
+        self.runs = RunMap([])
+        self.entries: dict[int, list[str]] = {}
+        self.model = ModelGroups()
+        self.messages: dict[int, ModelMessage] = {}
+        self.next_sequence = 1
+        self.deliveries = 0
+        self.turn = 0
+        # The turn at which a group was last served by a single call, or came back after that. None: a stream has had
+        # some of it, or it lost its messages; then it may have kept its place.
+        self.since: dict[str, int | None] = {}
+        self.holders = [Holder() for _ in range(_HOLDERS)]
+        self.groups = Groups(self.runs, start=1, window=window)
+
+    # --- what the queue does
+
+    def _look_ahead(self) -> None:
+        while self.groups.wants_more and self.groups.end < self.next_sequence:
+            at = self.groups.end
+            following = [base for base, names in self.entries.items() if base + len(names) > at]
+            if not following:
+                self.groups.skip_to(self.next_sequence)
+                return
+            base = min(following)
+            skipped = max(0, at - base)
+            self.groups.load(base + skipped, self.entries[base][skipped:])
+            self.model.found(self._in_window())
+
+    def _forget(self, sequence: int) -> None:
+        del self.messages[sequence]
+        for base, names in list(self.entries.items()):
+            if not any(other in self.messages for other in range(base, base + len(names))):
+                del self.entries[base]
+
+    def _tick(self) -> None:
+        while self.runs.advance(self.now_ms, 3):
+            assert self.runs.next_due_ms() <= self.now_ms
+        for message in self.messages.values():
+            if message.hidden_until_ms <= self.now_ms:
+                message.hide(0, self.now_ms)
+
+    def _in_window(self) -> list[ModelMessage]:
+        return [message for sequence, message in self.messages.items() if sequence < self.groups.end]
+
+    def _note_turn(self, served: Iterable[str] = (), lost: Iterable[str] = ()) -> None:
+        """Who may be served, and since when."""
+        self.turn += 1
+        self.since.update(dict.fromkeys(lost))
+        for name in served:
+            self.since.pop(name, None)
+        for name in self.model.deliverable(self._in_window()):
+            self.since.setdefault(name, self.turn)
+
+    # --- messages
+
+    @rule(names=_names, delay_ms=st.sampled_from([0, 0, 0, 15]), moved=st.booleans())
+    def append(self, names: list[str], delay_ms: int, moved: bool) -> None:
+        """``moved``: as dead letters come, which look for room first."""
+        base, self.next_sequence = self.next_sequence, self.next_sequence + len(names)
+        until_ms = self.now_ms + delay_ms if delay_ms else 0
+        self.runs.append(base, base + len(names), until_ms)
+        self.entries[base] = names
+        for sequence, name in enumerate(names, base):
+            self.messages[sequence] = ModelMessage(sequence, name, hidden_until_ms=until_ms)
+        if not moved or (base == self.groups.end and self.groups.has_room):
+            self.groups.append(base, names, visible=not delay_ms)
+        self._note_turn()
+
+    @rule()
+    def skip_sequence_numbers(self) -> None:
+        """As after a failed commit."""
+        self.next_sequence += 3
+
+    @rule(
+        count=st.integers(1, 12),
+        who=_who,
+        timeout_ms=st.sampled_from([0, 10, 10, 25, 60]),
+        fates=st.lists(st.booleans(), min_size=12, max_size=12),
+    )
+    def take(self, count: int, who: int | None, timeout_ms: int, fates: list[bool]) -> None:
+        """``fates``: whether a message turns out to be a dead letter or expired."""
+        self._look_ahead()
+        self._note_turn()
+        holder = None if who is None else self.holders[who]
+        may = self.model.deliverable(self._in_window(), who)
+        ranges = self.groups.take(count, holder, in_order=holder is not None)
+        taken = [self.messages[sequence] for lo, hi in ranges for sequence in range(lo, hi)]
+        by_group = check_taken(taken, may, count, by_group=who is None)
+        if who is None:
+            self._check_turns([*by_group], may)
+        self.deliveries += 1
+        until_ms = self.now_ms + timeout_ms
+        for message in taken:
+            self.model.took(self._in_window(), message, who)
+            message.hide(timeout_ms or 1, self.now_ms)
+        if len(taken) < count:
+            assert not self.model.deliverable(self._in_window(), who)
+        for message, dies in zip(taken, fates, strict=False):
+            lo, hi = message.sequence, message.sequence + 1
+            if dies and timeout_ms == 25:
+                self.runs.delete(lo, hi)
+                self._forget(lo)
+            else:
+                self.runs.take(lo, hi, self.now_ms, until_ms, self.deliveries)
+        if timeout_ms == 0:
+            for message in taken:
+                self.runs.set_state(message.sequence, message.sequence + 1, State.VISIBLE, 0)
+                message.hide(0, self.now_ms)
+        if who is None:
+            self._note_turn(served=by_group)
+        else:
+            self._note_turn(lost=by_group)
+
+    def _check_turns(self, served: list[str], may: dict[str, list[ModelMessage]]) -> None:
+        """Those are served who have waited longest."""
+        passed_over = [name for name in may if name not in served]
+        waits = [since for name in served if (since := self.since[name]) is not None]
+        assert waits == sorted(waits)
+        for name in passed_over:
+            since = self.since[name]
+            assert since is None or not waits or waits[-1] <= since
+
+    @precondition(lambda self: self.messages)
+    @rule(pick=_picks, length=st.integers(1, 4))
+    def delete(self, pick: int, length: int) -> None:
+        first = list(self.messages)[pick % len(self.messages)]
+        self.runs.delete(first, first + length)
+        lost = [sequence for sequence in range(first, first + length) if sequence in self.messages]
+        names = [self.messages[sequence].group for sequence in lost]
+        for sequence in lost:
+            self._forget(sequence)
+        self._note_turn(lost=names)
+
+    @precondition(lambda self: any(message.in_flight for message in self.messages.values()))
+    @rule(pick=_picks, length=st.integers(1, 3), timeout_ms=st.sampled_from([0, 0, 10, 40]))
+    def change_visibility(self, pick: int, length: int, timeout_ms: int) -> None:
+        flight = sorted(sequence for sequence, message in self.messages.items() if message.in_flight)
+        first = flight[pick % len(flight)]
+        for sequence in range(first, first + length):
+            message = self.messages.get(sequence)
+            if message is None or not message.in_flight:
+                break
+            if timeout_ms:
+                self.runs.set_state(sequence, sequence + 1, State.IN_FLIGHT, self.now_ms + timeout_ms)
+                message.hide(timeout_ms, self.now_ms)
+            else:
+                self.runs.set_state(sequence, sequence + 1, State.VISIBLE, 0)
+                message.hide(0, self.now_ms)
+        self._note_turn()
+
+    # --- streams, time and restarts
+
+    @rule(who=st.integers(0, _HOLDERS - 1))
+    def a_stream_ends(self, who: int) -> None:
+        self.groups.release(self.holders[who])
+        self.model.leave(who)
+        self.holders[who] = Holder()
+        self._note_turn()
+
+    @rule(rounds=st.integers(1, 3))
+    def pass_time(self, rounds: int) -> None:
+        self.now_ms += rounds * _ROUND_MS
+        self._tick()
+        self._note_turn()
+
+    @rule()
+    def restart(self) -> None:
+        """The streams live on, as they do after a failed commit."""
+        self.runs = RunMap([replace(run) for run in self.runs])
+        self.groups = Groups(self.runs, start=1, window=self.window)
+        self.model = ModelGroups()
+        for message in self.messages.values():
+            message.holder = None
+        self.since = {}
+        self._note_turn()
+
+    # --- what always holds
+
+    @invariant()
+    def groups_are_as_the_model_has_them(self) -> None:
+        if hasattr(self, "groups"):
+            self._check_counts()
+            self._check_reach()
+            self._check_deliverable()
+            self._check_later_of_groups()
+
+    def _check_counts(self) -> None:
+        here = self._in_window()
+        assert self.groups.waiting == sum(message.state() == "visible" for message in here)
+        assert self.groups.in_flight == len({message.group for message in here if message.in_flight})
+        assert len(self.groups) == len({message.group for message in here})
+        for message in here:
+            assert self.groups.name_of(message.sequence) == message.group
+
+    def _check_reach(self) -> None:
+        """The window is bounded, and reaches far enough."""
+        self._look_ahead()
+        self._note_turn()
+        here = self._in_window()
+        if self.groups.end < self.next_sequence:
+            visible = sum(message.state() == "visible" for message in here)
+            assert 2 * visible > self.window or len(here) >= 2 * self.window
+        assert len(here) < 3 * self.window + 12
+
+    def _check_deliverable(self) -> None:
+        here = self._in_window()
+        anyone = self.model.deliverable(here)
+        assert self.groups.any_open() == bool(anyone)
+        for who, holder in enumerate(self.holders):
+            assert self.groups.any_open(holder) == bool(self.model.deliverable(here, who))
+        oldest = sorted(message.sequence for members in anyone.values() for message in members)
+        for count in (1, 4, 100):
+            assert [s for lo, hi in self.groups.peek(count) for s in range(lo, hi)] == oldest[:count]
+
+    def _check_later_of_groups(self) -> None:
+        here = self._in_window()
+        lo, hi = self.turn % 7 + self.next_sequence - 12, self.turn % 5 + self.next_sequence - 6
+        for who, holder in enumerate(self.holders):
+            expected = [message.sequence for message in self.model.later(here, lo, hi, who)]
+            ranges = self.groups.later_of_groups(lo, hi, holder)
+            assert [s for start, end in ranges for s in range(start, end)] == expected
+
+
+GroupsMachine.TestCase.settings = histories(100, steps=60)
+TestGroups = GroupsMachine.TestCase
