@@ -15,13 +15,14 @@ from broker.api.desk import Desk
 from broker.api.grpc.queues_service import QueuesService
 from broker.log import Batches, Sweeper
 from broker.queues import Queues, Scope, operations
-from broker.queues.runs import State
-from broker.store import Store
+from broker.queues.move_tasks import RESULTS_MAX
+from broker.queues.runs import NEVER_MS, State
+from broker.store import Commit, Store
 from broker.store.engine import Engine
 from broker.store.store import Flushable
 
 from .disk import DiskFaults, SimulatedCommitter
-from .ledger import Violation
+from .entries import Violation
 from .loop import SlowReader, VirtualLoop
 
 SCOPE: Final = Scope("000000000000", "us-east-1")
@@ -83,6 +84,7 @@ class SimulatedNode:
         )
         self.service = QueuesService(self.desk)
         self.tasks: dict[asyncio.Task[object], None] = {}
+        self._on_end: list[Callable[[], None]] = []
         self._start_engine_room()
 
     # --- life and death
@@ -98,6 +100,12 @@ class SimulatedNode:
         self.committer.crash()
         for task in list(self.tasks):
             task.cancel()
+        for callback in self._on_end:
+            callback()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """``callback`` learns of the crash, if there is one."""
+        self._on_end.append(callback)
 
     def heal(self) -> None:
         self.committer.heal()
@@ -131,7 +139,7 @@ class SimulatedNode:
             batch = self.batches.read(part.entry.batch_id)
             if batch is None:
                 raise Violation(f"{name}: batch {part.entry.batch_id} is missing")
-            ids = self.queues.identity.message_ids(part.entry.batch_id, part.first_index, len(part))
+            ids = self.queues.identity.message_ids(part.entry.name_id, part.first_index, len(part))
             by_state[state] += len(part)
             for offset, message_id in enumerate(ids):
                 body = batch.message(part.first_index + offset).body.decode()
@@ -145,16 +153,29 @@ class SimulatedNode:
             )
         return found
 
+    def moving(self) -> bool:
+        """Whether a move task has something left to do."""
+        return self.queues.move_tasks.next_due_ms() < NEVER_MS
+
+    def moved(self, name: str) -> int:
+        """How many messages the move tasks say that they have taken from a queue."""
+        queue = next((queue for queue in self.queues if queue.name == name), None)
+        if queue is None:
+            return 0
+        return sum(task.moved for task in self.queues.move_tasks.list(SCOPE, queue.arn, RESULTS_MAX))
+
     # --- the engine room
 
     def _start_engine_room(self) -> None:
-        self._due, self._garbage, self._cold = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._due, self._moves = asyncio.Event(), asyncio.Event()
+        self._garbage, self._cold = asyncio.Event(), asyncio.Event()
         self.queues.on_due = self._on_due
+        self.queues.move_tasks.on_due = self._moves.set
         self.sweeper.on_garbage = self._garbage.set
         self.store.on_reset(self._cold.set)
         self._cold.set()
         self._garbage.set()
-        for service in (self._timers, self._warm_up, self._sweep, self._watch):
+        for service in (self._timers, self._move, self._warm_up, self._sweep, self._watch):
             task = self._loop.create_task(service())
             task.add_done_callback(self._ended)
             self.spawn(task)
@@ -178,8 +199,25 @@ class SimulatedNode:
                 except TimeoutError:
                     pass
                 continue
-            self.queues.advance(self._now_ms())
-            await asyncio.sleep(0)
+            while self.queues.advance(self._now_ms()):
+                if self._random.random() < 0.3:  # a slice is over
+                    break
+            await self._settled(self.store.last_commit())
+
+    async def _move(self) -> None:
+        tasks = self.queues.move_tasks
+        while True:
+            self._moves.clear()
+            wait_s = (tasks.next_due_ms() - self._now_ms()) / 1000
+            if wait_s > 0:
+                try:
+                    async with asyncio.timeout(min(wait_s, 60.0)):
+                        await self._moves.wait()
+                except TimeoutError:
+                    pass
+                continue
+            tasks.advance(self._now_ms())
+            await self._settled(self.store.durable())
 
     async def _warm_up(self) -> None:
         while True:
@@ -195,13 +233,15 @@ class SimulatedNode:
             await self._garbage.wait()
             self._garbage.clear()
             while self.sweeper.sweep():
-                commit = self.store.durable()
-                if commit is None:
-                    await asyncio.sleep(0.002)
-                    continue
-                done = asyncio.Event()
-                commit.add_done_callback(lambda _commit, done=done: done.set())  # type: ignore[misc]
-                await done.wait()
+                await self._settled(self.store.durable())
+
+    async def _settled(self, commit: Commit | None) -> None:
+        if commit is None:
+            await asyncio.sleep(0.002)
+            return
+        done = asyncio.Event()
+        commit.add_done_callback(lambda _commit: done.set())
+        await done.wait()
 
     async def _watch(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from unittest import mock
 from broker import limits
 
 from .clients import CLIENTS
-from .ledger import Violation
+from .entries import Violation
 from .loop import VirtualLoop
 from .world import World
 
@@ -31,6 +31,9 @@ class Outcome:
     sent: int
     received: int
     deleted: int
+    repeated: int
+    dead_letters: int
+    redriven: int
     trace: list[tuple[int, str]]
 
 
@@ -60,7 +63,16 @@ def simulate(seed: int) -> Outcome:
             raise SimulationFailed(seed, world.failure, world.trace) from world.failure
         ledger = world.ledger
         return Outcome(
-            seed, loop.steps, world.crashes, ledger.acknowledged, ledger.received, ledger.deleted, world.trace
+            seed,
+            loop.steps,
+            world.crashes,
+            sent=ledger.acknowledged,
+            received=ledger.received,
+            deleted=ledger.deleted,
+            repeated=ledger.repeated,
+            dead_letters=ledger.dead_letters,
+            redriven=ledger.redriven,
+            trace=world.trace,
         )
 
     return loop.run_to_the_end(main())

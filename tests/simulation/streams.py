@@ -4,11 +4,13 @@ Never: a look into the broker.
 """
 
 import uuid
+from contextlib import suppress
 
 from heddle.v1 import queues_pb2 as pb
-from heddle.v1.message_pb2 import MessageBatch
+from heddle.v1.message_pb2 import Message, MessageBatch
 
-from .ledger import Entry, Hold, QueueAccount, Removal, Violation
+from .entries import Entry, Hold, QueueAccount, Receipt, Violation
+from .ledger import Removal
 from .wire import CutOff, Refused, StreamContext
 from .world import HIDDEN_SECONDS_MAX, World
 
@@ -29,19 +31,19 @@ class ProducingClient:
 
     async def run(self) -> None:
         """Until the stream ends; what is unanswered then remains in doubt."""
-        try:
+        with suppress(Refused, CutOff):
             await self._world.call("Produce", None, self._context)
-        except (Refused, CutOff):
-            return
+        for entries in self._pending.values():
+            for entry in entries:
+                self._world.ledger.cut_off(entry, self._world.now_ms())
 
-    def send(self, bodies: list[str], batch: MessageBatch) -> None:
-        now_ms = self._world.now_ms()
+    def send(self, entries: list[Entry], batch: MessageBatch) -> None:
         self._requests += 1
-        self._pending[self._requests] = [self._world.ledger.sending(self._account, body, now_ms) for body in bodies]
+        self._pending[self._requests] = entries
         request = pb.ProduceRequest(request_id=self._requests, batch=batch)
         if self._requests == 1:
             request.queue_url = self._account.name
-        if self._world.random.random() < 0.2:
+        if not self._account.plan.fifo and self._world.random.random() < 0.2:
             request.delay_seconds = self._world.random.randint(0, HIDDEN_SECONDS_MAX // 2)
         self._context.send(request.SerializeToString())
 
@@ -49,6 +51,7 @@ class ProducingClient:
         self._context.done_writing()
 
     def _on_frame(self, frame: bytes) -> None:
+        ledger, now_ms = self._world.ledger, self._world.now_ms()
         for result in pb.ProduceResponse.FromString(frame).results:
             request_id = next(iter(self._pending))
             if result.request_id != request_id:
@@ -56,13 +59,18 @@ class ProducingClient:
             entries = self._pending.pop(request_id)
             if result.error_code:
                 for entry in entries:
-                    self._world.ledger.refused(entry)
+                    ledger.refused(entry)
                 continue
-            if result.count != len(entries):
-                raise Violation(f"{result.count} of {len(entries)} messages were accepted")
-            for entry, message_id in zip(entries, message_ids(result.first_message_id, len(entries)), strict=True):
-                self._world.ledger.sent(entry, message_id, self._world.now_ms())
+            duplicates = set(result.duplicates)
+            fresh = [entry for index, entry in enumerate(entries) if index not in duplicates]
+            if result.count != len(fresh):
+                raise Violation(f"{result.count} of {len(fresh)} messages were accepted")
+            ids = message_ids(result.first_message_id, len(fresh)) if fresh else []
+            for offset, (entry, message_id) in enumerate(zip(fresh, ids, strict=True)):
+                ledger.sent(entry, message_id, now_ms, result.base_sequence + offset)
                 self.accepted += 1
+            for index in sorted(duplicates):
+                ledger.called_duplicate(entries[index], now_ms)
 
 
 class ConsumingClient:
@@ -72,14 +80,19 @@ class ConsumingClient:
         random = world.random
         self._world, self._account = world, account
         self._timeout_s = random.choice((1, 5, HIDDEN_SECONDS_MAX))
+        self._acks = 0.3 if world.scene.redrives and random.random() < 0.7 else 0.7
         self._keep = random.random() < 0.3
         slow = random.random() < 0.2
         self._context = StreamContext(self._on_frame, lambda: random.uniform(0, 0.5) if slow else 0.0)
-        self._held: dict[int, Entry] = {}
+        self._held: dict[int, tuple[Entry, str]] = {}
+        """By sequence number, with the message id."""
         self._delivered: list[Entry] = []
         self._removals: dict[int, Removal] = {}
         self._requests = 0
         self._hold = Hold(returns=not self._keep)
+        self._generation = account.generation
+        self._returning: dict[str, int] = {}
+        """FIFO queues, by group: the request whose return of a message sends all later ones back as well."""
         self.received = 0
         first = pb.ConsumeRequest(
             queue_url=account.name,
@@ -106,20 +119,23 @@ class ConsumingClient:
     def act(self) -> None:
         """One request: some of what is held acknowledged, given back or extended, and new credit."""
         random = self._world.random
-        request = pb.ConsumeRequest(credit=random.choice((0, 1, 5, 20)))
-        acked: list[Entry] = []
+        self._requests += 1
+        request = pb.ConsumeRequest(credit=random.choice((0, 1, 5, 20)), request_id=self._requests)
+        acked: list[tuple[Entry, str]] = []
         for first, end in self._some_ranges():
-            entries = [self._held[sequence] for sequence in range(first, end)]
+            held = [self._held[sequence] for sequence in range(first, end)]
+            entries = [entry for entry, _ in held]
             choice = random.random()
-            if choice < 0.7:
+            if choice < self._acks:
                 request.acks.add(first=first, end=end)
-                acked.extend(entries)
+                acked.extend(held)
                 self._drop(first, end)
-            elif choice < 0.85:
+            elif choice < (1 + self._acks) / 2:
                 delay_s = random.choice((0, 0, 2))
                 nack = request.nacks.add(delay_seconds=delay_s)
                 nack.range.first, nack.range.end = first, end
                 self._until(entries, delay_s)
+                self._return_later(entries)
                 self._drop(first, end)
             else:
                 seconds = random.choice((0, 1, HIDDEN_SECONDS_MAX))
@@ -127,9 +143,9 @@ class ConsumingClient:
                 extension.range.first, extension.range.end = first, end
                 self._until(entries, seconds)
         if acked:
-            self._requests += 1
-            request.request_id = self._requests
-            self._removals[self._requests] = self._world.ledger.removing(acked)
+            by_delivery = self._hold if self._account.plan.fifo else None
+            removal = self._world.ledger.removing(self._account, acked, by_delivery=by_delivery)
+            self._removals[self._requests] = removal
         self._context.send(request.SerializeToString())
 
     def end(self, *, broken: bool) -> None:
@@ -145,6 +161,14 @@ class ConsumingClient:
             entry.disturbed_ms = now_ms
             if entry.hold is self._hold:  # else it ran out, and somebody else has it now
                 self._world.ledger.let_go(entry, now_ms + seconds * 1000)
+
+    def _return_later(self, entries: list[Entry]) -> None:
+        """On a FIFO queue what else the stream holds of the groups goes back too, and so does what is on its way. The
+        client, which does not know when, may still acknowledge it."""
+        if not self._account.plan.fifo:
+            return
+        self._returning.update((entry.group, self._requests) for entry in entries)
+        self._until([entry for entry, _ in self._held.values() if entry.group in self._returning], 0)
 
     def _drop(self, first: int, end: int) -> None:
         for sequence in range(first, end):
@@ -166,22 +190,35 @@ class ConsumingClient:
         for delivery in response.deliveries:
             messages = delivery.batch.messages
             ids = message_ids(delivery.first_message_id, len(messages))
-            taken_ms = delivery.visible_again_timestamp_ms - self._timeout_s * 1000
             for offset, (message, message_id) in enumerate(zip(messages, ids, strict=True)):
-                entry = world.ledger.taken(
-                    message.body.decode(),
-                    message_id,
-                    delivery.receive_count,
-                    called_ms=taken_ms,
-                    now_ms=taken_ms,
-                    until_ms=delivery.visible_again_timestamp_ms,
-                    loop_s=world.loop.now_s,
-                    hold=self._hold,
-                )
-                self._held[delivery.base_sequence + offset] = entry
-                self._delivered.append(entry)
-                self.received += 1
+                self._take(delivery, offset, message, message_id)
             bodies = [message.body.decode() for message in messages]
-            world.note(f"delivered {bodies}, {delivery.receive_count}")
-        for request_id in [number for number in self._removals if number <= response.confirmed_request_id]:
+            world.note(f"delivered {bodies} of {self._account.name}, {delivery.receive_count}")
+        confirmed = response.confirmed_request_id
+        for request_id in [number for number in self._removals if number <= confirmed]:
             self._removals.pop(request_id).done(world.now_ms())
+        if confirmed:
+            self._returning = {group: number for group, number in self._returning.items() if number > confirmed}
+
+    def _take(self, delivery: pb.Delivery, offset: int, message: Message, message_id: str) -> None:
+        account, world = self._account, self._world
+        taken_ms = delivery.visible_again_timestamp_ms - self._timeout_s * 1000
+        going_back = message.message_group_id in self._returning
+        receipt = Receipt(
+            message.body.decode(),
+            message_id,
+            delivery.receive_count,
+            account,
+            self._hold,
+            called_ms=taken_ms,
+            now_ms=taken_ms,
+            until_ms=0 if going_back else delivery.visible_again_timestamp_ms,
+            loop_s=world.loop.now_s,
+            generation=account.generation if account.generation == self._generation else None,
+            sequence=delivery.base_sequence + offset if account.plan.fifo else 0,
+            origin=delivery.dead_letter_queue_source_arn,
+        )
+        entry = world.ledger.taken(receipt)
+        self._held[delivery.base_sequence + offset] = (entry, message_id)
+        self._delivered.append(entry)
+        self.received += 1

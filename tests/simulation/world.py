@@ -18,18 +18,20 @@ from broker.store.memory import MemoryEngine
 from broker.store.schema import initialise
 
 from .disk import DiskFaults
+from .entries import DEDUPLICATION_WINDOW_MS, QueueAccount, Violation
 from .invariants import problems, records
-from .ledger import Ledger, QueueAccount, Violation
+from .ledger import Ledger
 from .loop import VirtualLoop
 from .node import NodeFaults, SimulatedNode
+from .scene import Scene, scene_of
 from .wire import CutOff, Refused, UnaryContext
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
-QUEUES: Final = ("one", "two")
 START_MS: Final = 1_700_000_000_000
 HIDDEN_SECONDS_MAX: Final = 20
 """No delay and no visibility timeout of the simulation is longer."""
+SEQUENCE_NUMBER_BASE: Final = 10**19
 _RESTARTS_MAX: Final = 30
 _STEPS_OF_A_MOMENT_MAX: Final = 50_000
 
@@ -71,15 +73,16 @@ class Faults:
         )
 
 
-_LOOKS_AT_REST_MAX = 10_000
+_SECONDS_TO_REST_MAX: Final = 100.0
 
 
 class World:
     """Made for one run. ``trace``: what happened, in order; equal seeds give equal traces."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, faults: Faults | None = None) -> None:
+    def __init__(self, seed: int, loop: VirtualLoop, faults: Faults | None = None, scene: Scene | None = None) -> None:
         self.random = Random(seed)
         self.loop = loop
+        self.scene = scene or scene_of(seed)
         self.faults = faults or Faults.drawn(self.random)
         self.ledger = Ledger()
         self.trace: list[tuple[int, str]] = []
@@ -89,10 +92,11 @@ class World:
         self.closing = False
         self.node: SimulatedNode | None = None
         self.up = asyncio.Event()
-        self.queues = {name: QueueAccount(name, retention_ms_min=1 << 62, retention_ms_max=0) for name in QUEUES}
+        self.queues = _accounts(self.scene)
         self._clock_offset_ms = START_MS
         self._steps_to_crash = 0
         self._background: set[asyncio.Task[Any]] = set()
+        self._left_to_drain: dict[str, str] = {}
         self._engine = MemoryEngine()
         initialise(self._engine, new_store_id=self.random.randbytes(16))
         loop.set_exception_handler(self._on_loop_exception)
@@ -157,6 +161,14 @@ class World:
         task.add_done_callback(self._background.discard)
         return task
 
+    def queue_to_send_to(self) -> QueueAccount:
+        return self.queues[self.random.choice(self.scene.senders_queues)]
+
+    def queue_to_receive_from(self) -> QueueAccount:
+        accounts = list(self.queues.values())
+        leading_on = [account for account in accounts if account.plan.dead_letters]
+        return self.random.choice(leading_on if leading_on and self.random.random() < 0.5 else accounts)
+
     # --- faults
 
     def _on_step(self) -> None:
@@ -217,17 +229,23 @@ class World:
     # --- checks
 
     def audit(self) -> dict[str, dict[str, str]]:
-        """Compares the account with what the broker, just opened or at rest, holds. Returns bodies by queue."""
-        assert self.node is not None
+        """Compares the account with what the broker, just opened or at rest, holds. Returns message ids by body, by
+        queue."""
+        node = self.node
+        assert node is not None
         found: dict[str, dict[str, str]] = {}
         for name, account in self.queues.items():
-            stored = self.node.stored(name)
+            stored = node.stored(name)
             if account.exists is not None and account.exists != (stored is not None):
                 raise Violation(f"queue {name}: exists {stored is not None}, clients were told {account.exists}")
             account.exists = stored is not None
             if stored is not None:
-                self.ledger.account(account, stored, self.now_ms())
                 found[name] = stored
+        self.ledger.account(found, self.queues, self.now_ms())
+        if self.scene.lasting_dead_letters:  # else records of tasks may be gone with their source
+            moved = sum(node.moved(name) for name in self.scene.dead_letter_queues)
+            if moved < self.ledger.redriven:
+                raise Violation(f"move tasks say that they moved {moved} messages, {self.ledger.redriven} were moved")
         return found
 
     async def settle(self) -> None:
@@ -240,13 +258,30 @@ class World:
         if self.node.store.fatal is not None:  # it is on its way down
             self.up.clear()
             await self.up.wait()
-        # Not by the commit's own word: a node that goes down meanwhile never gives it.
-        for _ in range(_LOOKS_AT_REST_MAX):
-            await self.up.wait()
-            if self.node.store.last_commit() is None:
-                return
-            await asyncio.sleep(0.01)
-        raise Violation("a commit is never settled")
+        try:
+            async with asyncio.timeout(_SECONDS_TO_REST_MAX):
+                while not await self._at_rest():
+                    pass
+        except TimeoutError:
+            raise Violation("a commit is never settled, or a move task never ends") from None
+
+    async def _at_rest(self) -> bool:
+        """Waits for the commit under way, or for the end of the node that it was under way on: a crash that struck just
+        before the world was closed ends one that waits for a commit, and such a commit is never settled."""
+        await self.up.wait()
+        node = self.node
+        assert node is not None
+        commit = node.store.last_commit()
+        if commit is None:
+            if not node.moving():
+                return True
+            await asyncio.sleep(0.05)
+            return False
+        over = asyncio.Event()
+        commit.add_done_callback(lambda _commit: over.set())
+        node.on_end(over.set)
+        await over.wait()
+        return False
 
     async def drain(self) -> None:
         """Receives and deletes everything there is, and compares it with the account."""
@@ -255,45 +290,64 @@ class World:
         self.ledger.settle_suspicions()
         stored = self.audit()
         self._clock_offset_ms += HIDDEN_SECONDS_MAX * 1000 + 1
-        for name, bodies in stored.items():
-            await self._drain_queue(self.queues[name], bodies)
+        self._left_to_drain = {body: name for name, bodies in stored.items() for body in bodies}
+        for name in sorted(stored, key=self.scene.dead_letter_queues.__contains__):  # what they get meanwhile included
+            await self._drain_queue(self.queues[name])
+        for body, name in self._left_to_drain.items():
+            if self.ledger.entries[body].must_exist(self.now_ms()):
+                raise Violation(f"{body} is stored in {name} and never received")
+        self._clock_offset_ms += 5 * DEDUPLICATION_WINDOW_MS
         await self.settle()
-        await asyncio.sleep(1)  # the sweeper's last slices
+        await asyncio.sleep(70)  # the timers and the sweeper's last slices
         await self.settle()
         found = problems(self._engine)
-        for table in (Table.BATCHES, Table.BATCH_REFS, Table.ENTRIES, Table.RUNS, Table.GARBAGE):
+        for table in (Table.BATCHES, Table.BATCH_REFS, Table.ENTRIES, Table.RUNS, Table.GARBAGE, Table.DEDUP):
             if left := len(records(self._engine, table)):
                 found.append(f"{left} records are left in {table.name}, although nothing is stored")
         if found:
             raise Violation("; ".join(found))
 
-    async def _drain_queue(self, account: QueueAccount, stored: dict[str, str]) -> None:
-        received: set[str] = set()
-        started_ms = self.now_ms()
-        while True:
+    async def _drain_queue(self, account: QueueAccount) -> None:
+        empty = 0
+        while empty < 2:  # a receive that only moved dead letters returns nothing
+            called_ms = self.now_ms()
             request = pb.ReceiveMessageRequest(
                 queue_url=account.name, max_number_of_messages=10, visibility_timeout=3600
             )
             messages = (await self.call("ReceiveMessage", request)).messages
+            empty = 0 if messages else empty + 1
             if not messages:
-                break
+                continue
             deletes = pb.DeleteMessageBatchRequest(queue_url=account.name)
             for index, message in enumerate(messages):
                 body = message.body.decode()
-                if body not in stored or body in received:
-                    raise Violation(f"{body} was drained from {account.name}, where it was not stored once")
-                received.add(body)
+                place = self._left_to_drain.pop(body, "nowhere")
+                if place not in {account.name, account.source.name if account.source else ""}:
+                    raise Violation(f"{body} was drained from {account.name}, but it was stored in {place}")
                 deletes.entries.add(id=str(index), receipt_handle=message.receipt_handle)
-                self.ledger.seen(body, message.message_id, started_ms)
-            await self.call("DeleteMessageBatch", deletes)
-        for body in stored.keys() - received:
-            if self.ledger.entries[body].must_exist(self.now_ms()):
-                raise Violation(f"{body} is stored in {account.name} and never received")
+                self.ledger.seen(body, message.message_id, account, called_ms, self.now_ms())
+            response = await self.call("DeleteMessageBatch", deletes)
+            if response.failed:
+                raise Violation(f"what was just received from {account.name} could not be deleted: {response.failed}")
         question = pb.GetQueueAttributesRequest(queue_url=account.name, attribute_names=["All"])
         attributes = (await self.call("GetQueueAttributes", question)).attributes
         counts = {key: value for key, value in attributes.items() if key.startswith("ApproximateNumber")}
         if set(counts.values()) != {"0"}:
             raise Violation(f"{account.name} is drained, its counts say {counts}")
+
+
+def _accounts(scene: Scene) -> dict[str, QueueAccount]:
+    accounts = {plan.name: QueueAccount(plan) for plan in scene.queues}
+    for account in accounts.values():
+        account.others = [other for other in accounts.values() if other is not account]
+        if account.plan.dead_letters:
+            accounts[account.plan.dead_letters].source = account
+            account.leaks, account.always_redrives = True, scene.lasting_dead_letters
+    return accounts
+
+
+async def pause(world: World, mean_s: float) -> None:
+    await asyncio.sleep(world.random.expovariate(1 / mean_s))
 
 
 async def _called(handler: Handler, request: Any, context: Any) -> Any:
