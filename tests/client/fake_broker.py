@@ -28,6 +28,13 @@ T = TypeVar("T")
 NO_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
 
 
+def page_of(names: list[str], token: str) -> dict[str, Any]:
+    """Two URLs a page: that paging is seen."""
+    start = int(token or 0)
+    urls = [f"http://fake/000000000000/{name}" for name in names[start : start + 2]]
+    return {"queue_urls": urls, "next_token": str(start + 2) if names[start + 2 :] else ""}
+
+
 class FakeBroker(QueuesServicer):
     def __init__(self) -> None:
         self.queues: dict[str, FakeQueue] = {}
@@ -89,12 +96,7 @@ class FakeBroker(QueuesServicer):
     async def ListQueues(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._enter(context)
         names = sorted(name for name in self.queues if name.startswith(request.queue_name_prefix))
-        start = int(request.next_token or 0)
-        page, rest = names[start : start + 2], names[start + 2 :]  # two a page: that paging is seen
-        token = str(start + 2) if rest else ""
-        return queues_pb2.ListQueuesResponse(
-            queue_urls=[f"http://fake/000000000000/{name}" for name in page], next_token=token
-        )
+        return queues_pb2.ListQueuesResponse(**page_of(names, request.next_token))
 
     async def GetQueueAttributes(self, request: Any, context: Any) -> Any:  # noqa: N802
         queue = await self._queue(request.queue_url, context)
@@ -138,12 +140,7 @@ class FakeBroker(QueuesServicer):
         target = (await self._queue(request.queue_url, context)).attributes["QueueArn"]
         policies = {name: json.loads(q.attributes.get("RedrivePolicy") or "{}") for name, q in self.queues.items()}
         names = sorted(name for name, policy in policies.items() if policy.get("deadLetterTargetArn") == target)
-        start = int(request.next_token or 0)
-        page, rest = names[start : start + 2], names[start + 2 :]
-        return queues_pb2.ListDeadLetterSourceQueuesResponse(
-            queue_urls=[f"http://fake/000000000000/{name}" for name in page],
-            next_token=str(start + 2) if rest else "",
-        )
+        return queues_pb2.ListDeadLetterSourceQueuesResponse(**page_of(names, request.next_token))
 
     def _of_arn(self, arn: str) -> FakeQueue | None:
         return self.queues.get(arn.rpartition(":")[2])
@@ -151,8 +148,7 @@ class FakeBroker(QueuesServicer):
     async def StartMessageMoveTask(self, request: Any, context: Any) -> Any:  # noqa: N802
         source = self._of_arn(request.source_arn)
         if source is None:
-            text = "The resource that you specified for the SourceArn parameter doesn't exist."
-            await self._refuse(context, grpc.StatusCode.NOT_FOUND, "ResourceNotFoundException", text)
+            await self._refuse(context, grpc.StatusCode.NOT_FOUND, "ResourceNotFoundException", "no such source")
         assert source is not None
         task = queues_pb2.ListMessageMoveTasksResultEntry(
             task_handle=f"task {len(self.move_tasks)}",

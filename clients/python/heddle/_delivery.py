@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 
 class Epoch:
-    """One stretch of time in which what was delivered stays this consumer's. It ends with the stream that delivered
-    it, unless the broker keeps messages in flight across streams."""
+    """One stretch of time in which what was delivered stays this consumer's. It is `over` with the stream that
+    delivered it, unless the broker keeps messages in flight across streams. A consumer that stops hands out nothing
+    more in it, and may still settle."""
 
-    __slots__ = ("handing_out",)
+    __slots__ = ("handing_out", "over")
 
     def __init__(self, handing_out: bool) -> None:
         self.handing_out = handing_out
+        self.over = False
 
 
 class Message:
@@ -91,10 +93,15 @@ class Message:
         return self._delivery.first_received_timestamp_ms
 
     @property
+    def delivery(self) -> "Delivery":
+        """What it came with."""
+        return self._delivery
+
+    @property
     def handed_back(self) -> bool:
-        """It is the broker's again without having been settled: its stream broke, the consumer stops, or (FIFO queues)
-        an earlier message of its group went back. It comes again; settling it does nothing."""
-        return not self._delivery.epoch.handing_out or self.sequence in self._delivery.returned
+        """It went back to the queue: its stream broke, or (FIFO queues) it or an earlier message of its group was
+        nacked. It comes again; settling it does nothing."""
+        return self._delivery.epoch.over or self.sequence in self._delivery.returned
 
     def ack(self) -> None:
         """Done: delete it."""
@@ -177,6 +184,10 @@ class Delivery:
         if self.returned:
             return [message.body for message in self]
         return [packed.body for packed in self._messages]
+
+    def hands_out(self, sequence: int) -> bool:
+        """Whether one of the messages may be given to somebody to work on."""
+        return self.epoch.handing_out and sequence not in self.returned
 
     def groups(self) -> list[str]:
         """The message group of each message, in order."""

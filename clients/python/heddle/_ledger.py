@@ -285,6 +285,7 @@ class Ledger:
     def _forget(self) -> None:
         """The broker has everything back: what was delivered is not ours to settle any more."""
         self._epoch.handing_out = False
+        self._epoch.over = True
         self._epoch = Epoch(handing_out=not self._halted)
         self._held.clear()
         self._unattended.clear()

@@ -39,7 +39,7 @@ class Assignment:
             waiting = self._waiting[group]
             while waiting:
                 following = waiting.popleft()
-                if not following.handed_back:
+                if following.delivery.hands_out(following.sequence):
                     return following
             del self._waiting[group]
             return None
