@@ -13,7 +13,7 @@ from sortedcontainers import SortedDict
 from broker.limits import COALESCED_BATCH_BYTES_MAX, ENTRY_INDEX_MAX, ENTRY_READ_AHEAD
 from broker.log.batches import Batches
 from broker.store import Store, Table
-from broker.store.keys import SEQUENCE_END, pair, pair_sequence
+from broker.store.keys import SEQUENCE_END, pair, pair_sequence, triple, triple_parts
 
 
 @dataclass(slots=True)
@@ -109,7 +109,18 @@ class Log:
         self._index[entry.base] = entry
         self._batches.add_reference(entry.batch_id)
         self._store.put(Table.ENTRIES, pair(self.log_id, entry.base), entry.encode())
+        if entry.origin_arn:
+            self._store.put(Table.AGES, triple(self.log_id, entry.appended_at_ms, entry.base), b"")
         self._store.touch(self)
+
+    def moved_until(self, time_ms: int, limit: int) -> list[Entry]:
+        """Entries that were moved here, appended at ``time_ms`` or before: the oldest, at most ``limit``. They kept
+        their time, so they may be older than what is before them in the log."""
+        start, stop = triple(self.log_id, 0, 0), triple(self.log_id, time_ms + 1, 0)
+        found = [
+            self.entry_at(triple_parts(key)[2]) for key, _ in self._store.scan(Table.AGES, start, stop, limit=limit)
+        ]
+        return [entry for entry in found if entry is not None]
 
     def flush(self) -> None:
         self._close_open()
@@ -164,8 +175,7 @@ class Log:
         if entry is self._open:
             self._close_open()
         self._index.pop(entry.base, None)
-        self._store.delete(Table.ENTRIES, pair(self.log_id, entry.base))
-        self._batches.release(entry.batch_id)
+        discard(self._store, self._batches, self.log_id, entry)
 
     def forget(self) -> int:
         """Lets go of all entries. Returns the new start, below which the sweeper is to delete them."""
@@ -211,3 +221,11 @@ class Log:
         # Those nearest to the tail go first: a consumer behind needs the head, and one at the tail keeps it short.
         while len(self._index) > ENTRY_INDEX_MAX:
             self._index.popitem(-1)
+
+
+def discard(store: Store, batches: Batches, log_id: int, entry: Entry) -> None:
+    """Deletes an entry's records and gives up its batch."""
+    store.delete(Table.ENTRIES, pair(log_id, entry.base))
+    if entry.origin_arn:
+        store.delete(Table.AGES, triple(log_id, entry.appended_at_ms, entry.base))
+    batches.release(entry.batch_id)

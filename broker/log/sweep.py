@@ -10,7 +10,7 @@ import msgpack
 
 from broker import limits
 from broker.log.batches import Batches
-from broker.log.log import Entry
+from broker.log.log import Entry, discard
 from broker.store import Store, Table
 from broker.store.keys import SEQUENCE_END, pair, u64, u64_value
 
@@ -42,8 +42,7 @@ class Sweeper:
         start, stop = pair(log_id, 0), pair(log_id, end)
         entries = self._store.scan(Table.ENTRIES, start, stop, limit=limits.SWEEP_ENTRIES_MAX)
         for key, record in entries:
-            self._store.delete(Table.ENTRIES, key)
-            self._batches.release(Entry.decode(key, record).batch_id)
+            discard(self._store, self._batches, log_id, Entry.decode(key, record))
         runs = self._store.scan(Table.RUNS, start, stop, limit=limits.SWEEP_ENTRIES_MAX) if whole else []
         for key, _ in runs:
             self._store.delete(Table.RUNS, key)

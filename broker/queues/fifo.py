@@ -75,6 +75,8 @@ class FifoQueue(Queue):
 
     def groups_in_flight(self) -> int:
         """Groups that have messages in flight."""
+        if self.state.runs.counts[State.IN_FLIGHT]:
+            self._look_ahead(self.groups)  # after a start, nobody may have asked yet
         return self.groups.in_flight
 
     def _loaded_state(self, state: QueueState) -> None:
@@ -136,11 +138,18 @@ class FifoQueue(Queue):
 
     # --- receiving
 
+    def receive(
+        self, count: int, *, visibility_ms: int | None, now_ms: int, holder: Holder | None = None
+    ) -> list[Taken]:
+        # A call by itself holds what it takes for as long as it lasts: it goes on in a group behind dead letters.
+        caller = holder or Holder(in_order=False)
+        return super().receive(count, visibility_ms=visibility_ms, now_ms=now_ms, holder=caller)
+
     def _next(self, count: int, holder: Holder | None) -> list[tuple[int, int]]:
         """By group, each with as many as it has; for a ``holder`` in the order of the log, so that whole batches stay
         together."""
         self._look_ahead(self.groups)
-        return self.groups.take(count, holder, in_order=holder is not None)
+        return self.groups.take(count, holder, in_order=holder is not None and holder.in_order)
 
     def deliverable(self, holder: Holder | None = None) -> bool:
         if not self.state.runs.visible:

@@ -19,11 +19,13 @@ _SKIPPED_MAX: Final = 1_000  # messages of groups that others hold, looked at in
 
 
 class Holder:
-    """Someone who may go on with the groups that it holds: a consumer's stream."""
+    """Someone who may go on with the groups that it holds: a consumer's stream, or one receive. ``in_order``: it gets
+    messages in the order of the log, not group by group."""
 
-    __slots__ = ("groups", "line")
+    __slots__ = ("groups", "in_order", "line")
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_order: bool = True) -> None:
+        self.in_order = in_order
         self.groups: Groups | None = None  # what ``line`` speaks of: a failed commit makes another
         self.line: deque[Group] = deque()
         """Groups all of whose messages in flight are here, and that have more."""
@@ -115,6 +117,9 @@ class Groups(Window[Group]):
         left = count + _SKIPPED_MAX  # looked at
         for run in self._runs.starting_at(first.lo):
             if run.state != State.VISIBLE:
+                left -= 1
+                if left <= 0:
+                    return
                 continue
             for sequence, group in self._each(run.lo, min(run.hi, run.lo + left)):
                 if group.waiting.first == sequence and group.open_to(holder):

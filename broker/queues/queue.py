@@ -157,13 +157,14 @@ class Queue:
         timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
         count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
         redrive = moving.redrive_of(self)
+        delivery_id = self._batches.ids.new()
         taken: list[Taken] = []
         passed = 0  # expired ones and dead letters, which are in the way
         while count > 0 and passed < limits.RECEIVE_PASSED_MAX:
             ranges = self._next(count, holder)
             if not ranges:
                 break
-            fresh = self._take(state, ranges, redrive, until_ms=now_ms + timeout_ms)
+            fresh = self._take(state, ranges, redrive, delivery_id, now_ms + timeout_ms)
             taken.extend(fresh)
             found = sum(map(len, fresh))
             passed += sum(hi - lo for lo, hi in ranges) - found
@@ -178,21 +179,27 @@ class Queue:
         return taken
 
     def _next(self, count: int, holder: Holder | None) -> list[tuple[int, int]]:  # noqa: ARG002
-        """The visible messages that are received next, at most ``count``, as ranges."""
+        """Visible messages that are received next, some, at most ``count``, as ranges; none when there are none."""
         if self._window is not None:
             assert isinstance(self._window, Tenants)
             self._look_ahead(self._window)
             ranges = self._window.take(count, self._now_ms)
             if ranges:
                 return ranges
-        return self.first_deliverable(count)
+        run = self.state.runs.first_visible()
+        return [] if run is None else [(run.lo, min(run.hi, run.lo + count))]
 
     def _take(
-        self, state: QueueState, ranges: list[tuple[int, int]], redrive: moving.Redrive | None, *, until_ms: int
+        self,
+        state: QueueState,
+        ranges: list[tuple[int, int]],
+        redrive: moving.Redrive | None,
+        delivery_id: int,
+        until_ms: int,
     ) -> list[Taken]:
         """Puts visible messages in flight; those that were received too often are moved, and what has expired deleted
         instead."""
-        delivery_id, now_ms = self._batches.ids.new(), self._now_ms
+        now_ms = self._now_ms
         fresh: list[Taken] = []
         for lo, hi in ranges:
             alive = [(lo, hi)]
@@ -449,17 +456,24 @@ class Queue:
         self._look_at_retention()
 
     def _expire(self, state: QueueState, now_ms: int) -> None:
+        horizon_ms = now_ms - self.attributes.retention_ms
+        expired = state.log.moved_until(horizon_ms, limits.SWEEP_ENTRIES_MAX)
         for entry in state.log.first_entries(limits.SWEEP_ENTRIES_MAX):
-            if entry.appended_at_ms + self.attributes.retention_ms > now_ms:
+            if entry.appended_at_ms > horizon_ms:
                 break
+            expired.append(entry)
+        for entry in {entry.base: entry for entry in expired}.values():
             self.activity.expired_messages += state.runs.delete(entry.base, entry.end)
             state.log.trim(entry)
             self._touch()
         self._look_at_retention()
 
     def _look_at_retention(self) -> None:
-        head = self.state.log.first_entry()
-        self._retention_due_ms = NEVER_MS if head is None else head.appended_at_ms + self.attributes.retention_ms
+        log = self.state.log
+        oldest = [entry for entry in (log.first_entry(), *log.moved_until(NEVER_MS, 1)) if entry is not None]
+        self._retention_due_ms = min(
+            (entry.appended_at_ms + self.attributes.retention_ms for entry in oldest), default=NEVER_MS
+        )
 
     # --- clearing
 

@@ -18,6 +18,7 @@ from broker.queues.window import Member, Numbers, Window, as_ranges
 NOISY_MESSAGES_MIN: Final = 30  # in flight
 NOISY_SHARE: Final = 10  # more than one in so many of the queue's messages in flight
 SILENT_MS: Final = 300_000
+_SKIPPED_RUNS_MAX: Final = 1_000  # looked at in one take
 
 
 class Tenant(Member):
@@ -76,7 +77,7 @@ class Tenants(Window[Tenant]):
             before = len(taken)
             if not self._noisy:
                 self._take_in_order(count, taken)
-            else:
+            if len(taken) == before:  # somebody is noisy, or what is visible is far apart
                 self._take_quiet(count, taken)
             if len(taken) == before:  # nobody quiet has anything
                 tenant = min((tenant for tenant in self._noisy if tenant.waiting.first), key=_in_flight, default=None)
@@ -90,8 +91,12 @@ class Tenants(Window[Tenant]):
         first = self._runs.first_visible()
         if first is None:
             return
+        skipped = 0
         for run in self._runs.starting_at(first.lo):
             if run.state != State.VISIBLE:
+                skipped += 1
+                if skipped > _SKIPPED_RUNS_MAX:
+                    return
                 continue
             for sequence, tenant in self._each(run.lo, run.hi):
                 if tenant.waiting.first == sequence:

@@ -12,6 +12,7 @@ RUNS           log id, first sequence        msgpack array ``RunRecord``
 COUNTERS       log id                        msgpack array (see ``queues/state.py``)
 GARBAGE        log id                        msgpack: entries below this sequence number are to be swept
 DEDUP          log id, first sequence        msgpack: deduplication ids of messages accepted by a FIFO queue
+AGES           log id, time, base sequence   empty; one for each entry that was moved here and kept its time
 =============  ============================  ========================================================================
 
 Numbers in keys are unsigned, big-endian and 8 bytes wide, so that ranges are scans. A log id carries its partition in
@@ -46,16 +47,24 @@ class Table(IntEnum):
     COUNTERS = 7
     GARBAGE = 8
     DEDUP = 9
+    AGES = 10
 
 
 _U64 = struct.Struct(">Q")
 _U64_PAIR = struct.Struct(">QQ")
+_U64_TRIPLE = struct.Struct(">QQQ")
 
 u64 = _U64.pack
 """Key of a table whose key is one number."""
 
 pair = _U64_PAIR.pack
 """Key of a table whose key is (log id, sequence)."""
+
+
+triple = _U64_TRIPLE.pack
+"""Key of a table whose key is (log id, time in ms, sequence)."""
+
+triple_parts = _U64_TRIPLE.unpack
 
 
 def pair_sequence(key: bytes) -> int:

@@ -126,7 +126,9 @@ class Consume:
                 await self._drained.wait()
 
     def _open(self, request: pb.ConsumeRequest) -> None:
-        self._queue = self._desk.queues.find(self._scope, request.queue_url)
+        self._queue = self._desk.queues.find(
+            self._scope, request.queue_url, "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"
+        )
         if request.HasField("visibility_timeout"):
             _check_timeout("VisibilityTimeout", request.visibility_timeout)
             self._visibility_ms = request.visibility_timeout * 1000

@@ -117,7 +117,7 @@ class Produce:
 
     def _target(self, queue_url: str) -> Queue:
         if queue_url or self._queue is None:
-            self._queue = self._desk.queues.find(self._scope, queue_url)
+            self._queue = self._desk.queues.find(self._scope, queue_url, "SendMessage")
         if self._queue.deleted:
             raise QueueDoesNotExist
         return self._queue
