@@ -3,7 +3,13 @@
 A call that a kill cut off leaves a doubt: both outcomes are allowed. Never: a look into the data directory.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
+
+
+def family(body: str) -> str:
+    """The queue that a body was sent to; its dead-letter queue is of the family."""
+    return body.partition(":")[0]
 
 
 @dataclass(slots=True)
@@ -11,27 +17,44 @@ class Account:
     """``violations``: one sentence each. Bodies are unique; a message id belongs to one body."""
 
     attempted: set[str] = field(default_factory=set)
-    acknowledged: dict[str, str] = field(default_factory=dict)
-    """Message id by body of what the broker said was durable."""
+    acknowledged: set[str] = field(default_factory=set)
+    """What the broker said was durable."""
     removing: set[str] = field(default_factory=set)
     """A delete or acknowledgement was sent: it may be gone."""
     removed: set[str] = field(default_factory=set)
     """The removal was confirmed: it must not come back."""
+    redriven: set[str] = field(default_factory=set)
+    """Families whose messages may have become new ones, with new ids."""
     violations: list[str] = field(default_factory=list)
-    received: int = 0
+    received: Counter[str] = field(default_factory=Counter)
+    """By family, like the next."""
+    sent_messages: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    dead_letters: int = 0
     _body_by_id: dict[str, str] = field(default_factory=dict)
     _id_by_body: dict[str, str] = field(default_factory=dict)
+    _newest: dict[str, int] = field(default_factory=dict)
+    """By message group: the highest number that was received."""
+    _passed: set[str] = field(default_factory=set)
+    """Numbered messages that were not received before a later one of their group."""
 
     def sent(self, body: str, message_id: str) -> None:
-        self.acknowledged[body] = message_id
-        self._identify(body, message_id)
+        """``message_id``: empty where the broker does not say it."""
+        if body not in self.acknowledged:
+            self.acknowledged.add(body)
+            self.sent_messages[family(body)] += 1
+        if message_id:
+            self._identify(body, message_id)
 
-    def handed_out(self, body: str, message_id: str) -> None:
+    def handed_out(self, body: str, message_id: str, *, dead_letter: bool = False) -> None:
         """Received by a call of this life of the broker that began after all confirmations of earlier lives."""
-        self.received += 1
+        self.received[family(body)] += 1
+        self.dead_letters += dead_letter
         if body not in self.attempted:
             self.violations.append(f"nobody sent {body}")
         self._identify(body, message_id)
+        if family(body).endswith(".fifo"):
+            self._follow(body, dead_letter=dead_letter)
 
     def came_back(self, body: str) -> None:
         self.violations.append(f"{body} came back, although its removal was confirmed")
@@ -39,13 +62,28 @@ class Account:
     def settle(self, left: list[str]) -> None:
         """``left``: the bodies drained at the end."""
         if len(set(left)) != len(left):
-            self.violations.append(f"{len(left) - len(set(left))} messages were drained twice")
+            twice = [body for body, times in Counter(left).items() if times > 1]
+            self.violations.append(f"{len(left) - len(set(left))} messages were drained twice: {twice[:3]}")
         self.violations.extend(f"{body} came back at the end" for body in self.removed.intersection(left))
-        lost = self.acknowledged.keys() - self.removing - set(left)
+        lost = self.acknowledged - self.removing - set(left)
         self.violations.extend(f"{body} is lost: it was acknowledged and never removed" for body in sorted(lost))
+
+    def _follow(self, body: str, *, dead_letter: bool) -> None:
+        """The messages of a group are sent in the order of their numbers, and so they come for the first time. A
+        message that nobody saw before a later one came must be a dead letter."""
+        _, group, number, _ = body.split(":")
+        newest = self._newest.get(group, -1)
+        stem = f"{group}:{number}"
+        if dead_letter or int(number) <= newest:
+            if stem in self._passed and not dead_letter:
+                self.violations.append(f"{stem} was overtaken: number {newest} of its group came before it")
+            self._passed.discard(stem)
+            return
+        self._passed.update(f"{group}:{between}" for between in range(newest + 1, int(number)))
+        self._newest[group] = int(number)
 
     def _identify(self, body: str, message_id: str) -> None:
         if self._body_by_id.setdefault(message_id, body) != body:
             self.violations.append(f"message id {message_id} belongs to {body} and {self._body_by_id[message_id]}")
-        if self._id_by_body.setdefault(body, message_id) != message_id:
+        if self._id_by_body.setdefault(body, message_id) != message_id and family(body) not in self.redriven:
             self.violations.append(f"{body} has the message ids {message_id} and {self._id_by_body[body]}")

@@ -1,7 +1,8 @@
 """Crash rounds: ``python -m tests.crash.run --rounds 200``.
 
 Each round: a broker on the same directory, producers and consumers, ``kill -9`` at a random moment, ``heddle check``.
-At the end the queue is drained and every message accounted for. Exits with 1 when a promise was broken.
+There is a standard queue, one whose dead letters are redriven again and again, and a FIFO queue with dead letters. At
+the end all are drained and every message accounted for. Exits with 1 when a promise was broken.
 """
 
 import argparse
@@ -22,19 +23,25 @@ from heddle.v1.queues_pb2_grpc import QueuesStub
 
 from broker.check import check
 
-from . import clients
-from .account import Account
-from .clients import QUEUE, Life
+from . import consumers, producers
+from .account import Account, family
+from .life import QUEUES, RETRIED_DEAD, Life, Outbox, arn, creation
 from .process import BrokerProcess
 
 _CLIENTS: Final[tuple[Callable[[Life], Coroutine[Any, Any, None]], ...]] = (
-    clients.unary_producer,
-    clients.unary_producer,
-    clients.stream_producer,
-    clients.unary_consumer,
-    clients.unary_consumer,
-    clients.stream_consumer,
-    clients.stream_consumer,
+    producers.unary_producer,
+    producers.unary_producer,
+    producers.stream_producer,
+    producers.ordered_unary_producer,
+    producers.ordered_stream_producer,
+    consumers.unary_consumer,
+    consumers.forgetful_consumer,
+    consumers.forgetful_consumer,
+    consumers.ordered_unary_consumer,
+    consumers.stream_consumer,
+    consumers.ordered_stream_consumer,
+    consumers.ordered_stream_consumer,
+    consumers.redriver,
 )
 _DRAIN_SECONDS_MAX: Final = 120.0
 
@@ -47,14 +54,17 @@ class Summary:
     acknowledged: int
     received: int
     removed: int
+    duplicates: int
+    dead_letters: int
     drained: int
     violations: list[str]
 
     def __str__(self) -> str:
         return (
             f"{self.rounds} rounds, {self.seconds:.1f} s: {self.sent} messages sent, {self.acknowledged} acknowledged, "
-            f"{self.received} received, {self.removed} confirmed deleted, {self.drained} drained at the end; "
-            f"{len(self.violations)} violations"
+            f"{self.received} received, {self.removed} confirmed deleted, "
+            f"{self.duplicates} duplicates, {self.dead_letters} receives of dead letters, "
+            f"{self.drained} drained at the end; {len(self.violations)} violations"
         )
 
 
@@ -62,6 +72,11 @@ def crash(data_dir: Path, *, rounds: int, seed: int, load_seconds: float = 0.5, 
     """Kills the broker ``rounds`` times, or until ``seconds_max`` have passed. ``load_seconds``: the longest that it
     lives under load. The seed settles what the clients do and when the kill comes, not how the two meet."""
     random, account, names = Random(seed), Account(), count()
+    outboxes: dict[str, Outbox] = {}
+
+    def begin(stub: QueuesStub) -> Life:
+        return Life(stub, account, random, names, frozenset(account.removed), outboxes)
+
     started = time.monotonic()
     done = 0
     log_file = data_dir / "broker.log"
@@ -69,7 +84,7 @@ def crash(data_dir: Path, *, rounds: int, seed: int, load_seconds: float = 0.5, 
     while done < rounds and time.monotonic() - started < seconds_max and not account.violations:
         broker = BrokerProcess(store_dir, log_file)
         try:
-            asyncio.run(_round(broker, account, random, names, random.uniform(0.02, load_seconds)))
+            asyncio.run(_round(broker, begin, random.uniform(0.02, load_seconds)))
         finally:
             broker.kill()
         account.violations.extend(check(store_dir, lambda _done, _of: None).problems)
@@ -89,19 +104,21 @@ def crash(data_dir: Path, *, rounds: int, seed: int, load_seconds: float = 0.5, 
         time.monotonic() - started,
         len(account.attempted),
         len(account.acknowledged),
-        account.received,
+        account.received.total(),
         len(account.removed),
+        account.duplicates,
+        account.dead_letters,
         len(drained),
         account.violations,
     )
 
 
-async def _round(
-    broker: BrokerProcess, account: Account, random: Random, names: "count[int]", lives_seconds: float
-) -> None:
+async def _round(broker: BrokerProcess, begin: Callable[[QueuesStub], Life], lives_seconds: float) -> None:
     async with grpc.aio.insecure_channel(broker.target) as channel:
-        life = Life(_stub(channel), account, random, names, frozenset(account.removed))
-        await life.stub.CreateQueue(pb.CreateQueueRequest(queue_name=QUEUE))
+        life = begin(_stub(channel))
+        account = life.account
+        for queue in QUEUES:
+            await life.stub.CreateQueue(creation(queue))
         tasks = [asyncio.ensure_future(_until_cut_off(client(life), account, broker)) for client in _CLIENTS]
         await asyncio.sleep(lives_seconds)
         if broker.ended:
@@ -132,27 +149,48 @@ async def _drain(broker: BrokerProcess, account: Account) -> list[str]:
     drained: list[str] = []
     async with grpc.aio.insecure_channel(broker.target) as channel, asyncio.timeout(_DRAIN_SECONDS_MAX):
         stub = _stub(channel)
-        await stub.CreateQueue(pb.CreateQueueRequest(queue_name=QUEUE))
-        stored = sum(await _counts(stub))
-        while sum(await _counts(stub)):
-            request = pb.ReceiveMessageRequest(queue_url=QUEUE, max_number_of_messages=10, wait_time_seconds=2)
-            request.visibility_timeout = 600
-            messages = (await stub.ReceiveMessage(request)).messages
-            if not messages:
-                continue
-            deletes = pb.DeleteMessageBatchRequest(queue_url=QUEUE)
-            for index, message in enumerate(messages):
-                account.handed_out(message.body.decode(), message.message_id)
-                drained.append(message.body.decode())
-                deletes.entries.add(id=str(index), receipt_handle=message.receipt_handle)
-            await stub.DeleteMessageBatch(deletes)
+        for queue in QUEUES:
+            await stub.CreateQueue(creation(queue))
+        await _redriven(stub)
+        stored = sum([sum(await _counts(stub, queue)) for queue in QUEUES])
+        for queue in reversed(QUEUES):  # dead-letter queues last: they get more while the others are drained
+            drained += await _drain_queue(stub, account, queue)
     if stored != len(drained):
         account.violations.append(f"the counts said {stored} messages, {len(drained)} were drained")
     return drained
 
 
-async def _counts(stub: QueuesStub) -> list[int]:
-    request = pb.GetQueueAttributesRequest(queue_url=QUEUE, attribute_names=["All"])
+async def _redriven(stub: QueuesStub) -> None:
+    """Waits for the end of the move task that the last life left."""
+    while True:
+        listed = await stub.ListMessageMoveTasks(pb.ListMessageMoveTasksRequest(source_arn=arn(RETRIED_DEAD)))
+        if not listed.results or listed.results[0].status not in {"RUNNING", "CANCELLING"}:
+            return
+
+
+async def _drain_queue(stub: QueuesStub, account: Account, queue: str) -> list[str]:
+    drained: list[str] = []
+    while sum(await _counts(stub, queue)):
+        request = pb.ReceiveMessageRequest(queue_url=queue, max_number_of_messages=10, wait_time_seconds=2)
+        request.visibility_timeout = 600
+        messages = (await stub.ReceiveMessage(request)).messages
+        if not messages:
+            continue
+        deletes = pb.DeleteMessageBatchRequest(queue_url=queue)
+        for index, message in enumerate(messages):
+            body = message.body.decode()
+            account.handed_out(body, message.message_id, dead_letter=queue != family(body))
+            drained.append(body)
+            deletes.entries.add(id=str(index), receipt_handle=message.receipt_handle)
+        response = await stub.DeleteMessageBatch(deletes)
+        account.violations.extend(
+            f"a message just received was not deleted: {line.message}" for line in response.failed
+        )
+    return drained
+
+
+async def _counts(stub: QueuesStub, queue: str) -> list[int]:
+    request = pb.GetQueueAttributesRequest(queue_url=queue, attribute_names=["All"])
     attributes = (await stub.GetQueueAttributes(request)).attributes
     return [int(value) for name, value in attributes.items() if name.startswith("ApproximateNumberOfMessages")]
 

@@ -20,4 +20,5 @@ def test_five_kills(tmp_path: Path) -> None:
     assert summary.violations == []
     assert summary.acknowledged > 0
     assert summary.removed > 0
+    assert summary.dead_letters > 0
     assert summary.rounds == 5
