@@ -193,7 +193,7 @@ def members_of(message: Message) -> dict[str, Any]:
                 key: members_of(item) if isinstance(item, Message) else item for key, item in value.items()
             }
         elif field.message_type is not None:
-            output[member] = [members_of(item) for item in value]
+            output[member] = [members_of(item) for item in value] if field.is_repeated else members_of(value)
         elif field.is_repeated:
             output[member] = list(value)
         elif field.name == "body":

@@ -10,10 +10,11 @@ A row is a table in ``queues/*.toml``. It names a state, makes calls and says wh
 - Steps: ``before`` (a list), then the row's own call, then ``after`` (a list); or ``steps`` instead of all three. A
   step has ``call`` and ``input`` (the QueueUrl of the row's queue is added to operations that take one), and what
   comes of it: ``output`` or ``error`` (a code, or a code and a message). A step without either must succeed.
-  ``pause`` = seconds to wait first; ``repeat`` = n calls, ``${i}`` counting from 0; ``seconds`` = [least, most]
-  duration of the call; ``as`` = a name for the output; ``start`` = a name: make the call beside the following steps,
-  until a step with ``join`` = that name; ``within`` = seconds in which the call, repeated, must come to fit;
-  ``account`` = who makes the call, when it is not the queue's owner. A step may be a reference to one in the case.
+  ``pause`` = seconds to wait first; ``repeat`` = n calls, a pause before each, ``${i}`` counting from 0; ``seconds``
+  = [least, most] duration of the call; ``as`` = a name for the output; ``start`` = a name: make the call beside the
+  following steps, until a step with ``join`` = that name; ``within`` = seconds in which the call, repeated, must come
+  to fit; ``account`` = who makes the call, when it is not the queue's owner. A step may be a reference to one in the
+  case.
 - Short forms of a step, with ``at`` = the URL of another queue: ``send`` = a body or a list of them; ``receive`` = the
   bodies that a receive of ``most`` (10) messages returns, in this order and no others; ``delete`` = a body or a list
   of them, and ``change`` = a body with ``to`` = seconds, by the latest receipt handle of that message.
@@ -125,13 +126,16 @@ class _Run:
         return _names(name, url)
 
     def step(self, step: Mapping[str, Any]) -> None:
-        self.face.pause(_made(step.get("pause", 0), self.known))
+        pause_s = _made(step.get("pause", 0), self.known)
         if "join" in step:
+            self.face.pause(pause_s)
             self._check(step, *self.started.pop(step["join"]).ended())
             return
-        for plain in self._plain(step):
+        for position, plain in enumerate(self._plain(step)):
             operation = _made(plain["call"], self.known)
             for index in range(_made(plain.get("repeat", 1), self.known)):
+                if position == 0 or index:  # before each repetition, but once before a list of bodies
+                    self.face.pause(pause_s)
                 known = {**self.known, "i": str(index)}
                 members = _made(plain.get("input", {}), known)
                 if operation not in OPERATIONS_WITHOUT_QUEUE_URL:
