@@ -183,6 +183,7 @@ class Dedup:
 
     def expire(self, now_ms: int) -> bool:
         """Deletes a slice of what is expired or cleared. True when there may be more."""
+        self.flush()  # the row that is still open would not be found, and never be looked for again
         floor = self._cleared_below()
         rows = self._scan(self._first, limit=_EXPIRE_ROWS_MAX)
         self._due_ms = NEVER_MS

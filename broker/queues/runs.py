@@ -76,6 +76,9 @@ class Watcher(Protocol):
     def visible(self, lo: int, hi: int) -> None:
         """[lo, hi), all of it delayed or in flight until now, is visible."""
 
+    def hidden(self, lo: int, hi: int) -> None:
+        """[lo, hi), visible until now, is in flight again without a receive: its last receiver asked for more time."""
+
     def gone(self, lo: int, hi: int) -> None:
         """[lo, hi) was removed, whatever its state was."""
 
@@ -281,8 +284,11 @@ class RunMap:
         self._insert(
             Run(lo, hi, state, until_ms, run.receive_count, run.first_received_ms, run.received_ms, run.delivery_id)
         )
-        if self.watcher is not None and state is State.VISIBLE and was is not State.VISIBLE:
-            self.watcher.visible(lo, hi)
+        if self.watcher is not None and (state is State.VISIBLE) != (was is State.VISIBLE):
+            if state is State.VISIBLE:
+                self.watcher.visible(lo, hi)
+            else:
+                self.watcher.hidden(lo, hi)
 
     def _cut(self, run: Run, lo: int, hi: int) -> None:
         """Takes [lo, hi) out of a run, which may leave a part before and a part after."""

@@ -233,6 +233,12 @@ class Window(Generic[M]):
         for _, member in found:
             self._waits(member)
 
+    def hidden(self, lo: int, hi: int) -> None:
+        for sequence, member in self._each(lo, hi):
+            if member.waiting.first and member.waiting.remove(sequence):
+                self.waiting -= 1
+                self._flies(member, sequence)
+
     def gone(self, lo: int, hi: int) -> None:
         position = self._blocks.bisect_right(lo) - 1
         emptied = []
