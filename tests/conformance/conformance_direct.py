@@ -137,7 +137,10 @@ class _DirectCall:
         except AwsError as refusal:
             outcome = refusal
         self._woken.set()
-        return self._loop.time() - self._started_s, outcome
+        return round(self._loop.time() - self._started_s, 6), outcome  # sums of pauses, to the microsecond
+
+    def done(self) -> bool:
+        return self._task.done()
 
     def ended(self) -> tuple[float, Outcome]:
         return self._loop.run_until_complete(self._task)

@@ -51,6 +51,9 @@ Metadata = tuple[tuple[str, str], ...]
 class Call(Protocol):
     """A call that is under way."""
 
+    def done(self) -> bool:
+        """Whether ``ended`` would return at once."""
+
     def ended(self) -> tuple[float, Outcome]:
         """Waits for its end. The seconds that it took, and what came of it. Any failure but a refusal raises."""
 
@@ -122,6 +125,9 @@ class _GrpcCall:
     def _end(self, _future: object) -> None:
         self._ended_s = time.monotonic()
         self._ended.set()
+
+    def done(self) -> bool:
+        return self._ended.is_set()
 
     def ended(self) -> tuple[float, Outcome]:
         assert self._ended.wait(CALL_SECONDS_MAX + 5), "no answer, and no end of the call at its deadline"

@@ -15,6 +15,7 @@ from heddle.v1 import message_pb2, queues_pb2, queues_pb2_grpc
 
 ROWS: Final = load_rows(Path(__file__).parent / "queues")
 FACES: Final = (GrpcFace, DirectFace)
+REAL_PAUSE_SECONDS_MAX: Final = 3
 PAIRS: Final = [
     pytest.param(face.name, row, id=f"{face.name}-{row.id}")
     for face in FACES
@@ -68,6 +69,13 @@ def test_there_are_rows_for_every_operation() -> None:
         *("ChangeMessageVisibilityBatch", "AddPermission", "RemovePermission", "ListDeadLetterSourceQueues"),
         *("StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask"),
     }
+
+
+def test_rows_that_wait_for_long_say_so() -> None:
+    for row in ROWS:
+        if "time" not in row.table:
+            pauses = [step.get("pause", 0) for step in row.steps()]
+            assert sum(pause for pause in pauses if not isinstance(pause, str)) <= REAL_PAUSE_SECONDS_MAX, row.id
 
 
 def test_matchers_do_not_look_like_members() -> None:
