@@ -317,6 +317,18 @@ def test_the_window_ends_five_minutes_after_the_accepted_send() -> None:
     assert queue.find(["a"], last_ms + 1) == {}
 
 
+def test_after_a_change_of_scope_the_newest_message_is_the_original() -> None:
+    queue = _Queue()
+    for minute, group in enumerate("GHI"):
+        now_ms = minute * 120_000
+        assert queue.dedup.find(["a"], [group], now_ms, per_group=True) == {}
+        queue.dedup.add(minute + 1, minute + 1, 0, ["a"], [group], now_ms)
+    assert queue.dedup.find(["a"], ["G"], now_ms, per_group=True) == {0: Original(1, 1, 0)}
+    assert queue.dedup.find(["a"], ["G"], now_ms, per_group=False) == {0: Original(3, 3, 0)}
+    assert queue.dedup.find(["a"], ["G"], now_ms + _FIVE_MINUTES_MS - 1, per_group=False) == {0: Original(3, 3, 0)}
+    assert queue.dedup.find(["a"], ["I"], now_ms + _FIVE_MINUTES_MS, per_group=True) == {}
+
+
 def test_messages_that_share_a_row_expire_one_after_the_other() -> None:
     queue = _Queue()
     queue.dedup.add(1, 7, 0, ["a", "b"], ["g", "g"], 1000)
