@@ -42,7 +42,7 @@ def _actions(world: World, account: QueueAccount) -> tuple[Action, ...]:
 
 async def _create(world: World, account: QueueAccount) -> None:
     exists, account.exists = account.exists, None
-    account.saw_retention(345_600_000)
+    account.saw_retention(account.plan.retention_s * 1000)
     request = pb.CreateQueueRequest(queue_name=account.name, attributes=account.plan.attributes())
     try:
         await world.call("CreateQueue", request)
@@ -95,7 +95,7 @@ async def _clear(world: World, account: QueueAccount, removal: Removal, handler:
 
 
 async def _set_attributes(world: World, account: QueueAccount) -> None:
-    retention_s = world.random.choice((60, 300, 345_600))
+    retention_s = min(account.plan.retention_s, world.random.choice((60, 300, 345_600)))
     account.saw_retention(retention_s * 1000)
     # What is redriven is visible at once: behind delayed messages of its group it would not be in order.
     delays = (0,) if account.plan.fifo and world.scene.dead_letter_queues else (0, 0, 2)

@@ -15,7 +15,7 @@ class QueuePlan:
     """``dead_letters``: the queue that gets what was received ``max_receive_count`` times; empty without a policy.
 
     ``per_group``: deduplication ids count within their message group (FIFO queues). ``tenants``: messages have groups
-    (standard queues).
+    (standard queues). ``retention_s``: the longest that the queue has.
     """
 
     name: str
@@ -23,6 +23,7 @@ class QueuePlan:
     max_receive_count: int = 0
     per_group: bool = False
     tenants: bool = False
+    retention_s: int = 345_600
 
     @property
     def fifo(self) -> bool:
@@ -34,7 +35,7 @@ class QueuePlan:
 
     def attributes(self) -> dict[str, str]:
         """Those that the queue is created with."""
-        found = {}
+        found = {"MessageRetentionPeriod": str(self.retention_s)}
         if self.fifo:
             found["FifoQueue"] = "true"
         if self.per_group:
@@ -80,12 +81,17 @@ def scene_of(seed: int) -> Scene:
     lasting = variant % 3 != 0
     match name:
         case "standard":
-            return Scene(name, (QueuePlan("one"), QueuePlan("two", tenants=True)))
+            return Scene(
+                name, (QueuePlan("one", retention_s=(345_600, 60, 300)[variant % 3]), QueuePlan("two", tenants=True))
+            )
         case "standard redrive":
             plans = (QueuePlan("dead"), QueuePlan("one", "dead", receives, tenants=not lasting), QueuePlan("two"))
             return Scene(name, plans, lasting)
         case "fifo":
-            return Scene(name, (QueuePlan("a.fifo"), QueuePlan("b.fifo", per_group=True)))
+            return Scene(
+                name,
+                (QueuePlan("a.fifo", retention_s=(345_600, 300)[variant % 2]), QueuePlan("b.fifo", per_group=True)),
+            )
         case _:
             plans = (QueuePlan("dead.fifo"), QueuePlan("a.fifo", "dead.fifo", receives), QueuePlan("b.fifo"))
             return Scene(name, plans, lasting)

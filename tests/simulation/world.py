@@ -97,8 +97,8 @@ class World:
         self._steps_to_crash = 0
         self._background: set[asyncio.Task[Any]] = set()
         self._left_to_drain: dict[str, str] = {}
-        self._engine = MemoryEngine()
-        initialise(self._engine, new_store_id=self.random.randbytes(16))
+        self.engine = MemoryEngine()
+        initialise(self.engine, new_store_id=self.random.randbytes(16))
         loop.set_exception_handler(self._on_loop_exception)
         loop.on_step = self._on_step
         self._start()
@@ -202,11 +202,11 @@ class World:
     def _start(self) -> None:
         """Opens the engine again, after checking what the crash left of it."""
         try:
-            found = problems(self._engine)
+            found = problems(self.engine)
             if found:
                 raise Violation("; ".join(found))
             self.node = SimulatedNode(
-                self._engine,
+                self.engine,
                 loop=self.loop,
                 random=self.random,
                 faults=NodeFaults() if self.closing else self.faults.node,
@@ -296,13 +296,15 @@ class World:
         for body, name in self._left_to_drain.items():
             if self.ledger.entries[body].must_exist(self.now_ms()):
                 raise Violation(f"{body} is stored in {name} and never received")
+        for name in stored:
+            await self._check_empty(self.queues[name])
         self._clock_offset_ms += 5 * DEDUPLICATION_WINDOW_MS
         await self.settle()
         await asyncio.sleep(70)  # the timers and the sweeper's last slices
         await self.settle()
-        found = problems(self._engine)
+        found = problems(self.engine)
         for table in (Table.BATCHES, Table.BATCH_REFS, Table.ENTRIES, Table.RUNS, Table.GARBAGE, Table.DEDUP):
-            if left := len(records(self._engine, table)):
+            if left := len(records(self.engine, table)):
                 found.append(f"{left} records are left in {table.name}, although nothing is stored")
         if found:
             raise Violation("; ".join(found))
@@ -329,6 +331,8 @@ class World:
             response = await self.call("DeleteMessageBatch", deletes)
             if response.failed:
                 raise Violation(f"what was just received from {account.name} could not be deleted: {response.failed}")
+
+    async def _check_empty(self, account: QueueAccount) -> None:
         question = pb.GetQueueAttributesRequest(queue_url=account.name, attribute_names=["All"])
         attributes = (await self.call("GetQueueAttributes", question)).attributes
         counts = {key: value for key, value in attributes.items() if key.startswith("ApproximateNumber")}
