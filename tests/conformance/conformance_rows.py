@@ -85,6 +85,13 @@ class Row:
             reference = REFERENCE.fullmatch(step) if isinstance(step, str) else None
             yield step if reference is None else self.case[reference[1]]
 
+    def seconds_least(self) -> float:
+        """How long the row takes where time is real: its pauses, and the calls that must last."""
+        pauses = [
+            _made(step.get("pause", 0), self.case) * _made(step.get("repeat", 1), self.case) for step in self.steps()
+        ]
+        return float(sum(pauses) + sum(step.get("seconds", [0])[0] for step in self.steps()))
+
 
 def load_rows(directory: Path) -> list[Row]:
     """All rows, files in the order of their names. A row that is misspelt or asserts nothing is refused."""
