@@ -24,6 +24,8 @@ HashKey = Callable[[Hashable], int]
 
 _ENTRIES_MIN: Final = 1 << 12  # of a table
 _ENTRIES_MAX: Final = 1 << 26
+_ENTRIES_LARGE: Final = 1 << 24  # the last to be followed by one much larger: 64 MB when it is sparsely filled
+_GROWTH: Final = 16
 _NOBODY: Final = 0
 _SEVERAL: Final = 255
 _MARKS: Final = bytes(1 + octet % 254 for octet in range(256))  # octets of a hash as marks: neither of the above
@@ -55,8 +57,13 @@ class IdTables:
         """Where the keys may be: (index of the key, sequence number), for each key the newest first."""
         if keys and self._tables:
             hashes = _split_hashes(keys, self._hash_key)
+            mask, cells = 0, [0]
             for table in reversed(self._tables):
-                yield from table.find(hashes)
+                if table.mask != mask:  # in steady traffic all are of one size
+                    mask = table.mask
+                    # One more than there are keys, since a lookup of one gives no sequence.
+                    cells = [*[home & mask for home in hashes.homes], 0]
+                yield from table.find(hashes, cells)
 
     def drop(self, now_ms: int) -> None:
         """Lets go of the tables all of whose ids are out of the window."""
@@ -87,7 +94,7 @@ class IdTables:
                 if last.count < last.capacity:
                     return last
                 since_ms = last.since_ms
-                expected = max(expected, last.capacity * _growth(last.capacity))
+                expected = max(expected, last.capacity * (_GROWTH if last.capacity < _ENTRIES_LARGE else 2))
             elif age_ms < self._window_ms:
                 same_half = sum(table.count for table in self._tables if table.since_ms == last.since_ms)
                 expected = max(expected, same_half * 5 // 4)
@@ -96,13 +103,6 @@ class IdTables:
         table = _Table(capacity, since_ms)
         self._tables.append(table)
         return table
-
-
-def _growth(capacity: int) -> int:
-    """How many times larger the next table is: 4 thousand, 64 thousand, a million, 8 million, 16 million, ..."""
-    if capacity < 1 << 20:
-        return 16
-    return 8 if capacity < 1 << 23 else 2
 
 
 class _Hashes(NamedTuple):
@@ -125,8 +125,11 @@ class _Table:
     """Entries with consecutive sequence numbers but for gaps, found by hash.
 
     An entry has a home cell, of one byte: 0 when no entry is at home there, the entry's mark when one is, 255 when
-    several are. That alone settles nine of ten lookups of a new id, even in a full table. For the others, entries whose
-    homes agree in their lower bits are a chain, newest first, each with a tag of 16 bits.
+    several are. That alone settles nine of ten lookups of a new id, even in a full table. For the others, the entries
+    at home in four neighbouring cells are a chain, newest first, each with a tag of 16 bits.
+
+    Memory is mapped in blocks of 16 bytes for four entries: eight cells, then the newest entries of two chains. What is
+    looked up for ``find`` is at hand for ``add``: a cache miss takes as long as all else that is done for an id.
     """
 
     __slots__ = (
@@ -138,6 +141,7 @@ class _Table:
         "_tags",
         "capacity",
         "count",
+        "mask",
         "newest_ms",
         "since_ms",
     )
@@ -145,20 +149,20 @@ class _Table:
     def __init__(self, capacity: int, since_ms: int) -> None:
         self.capacity, self.count = capacity, 0
         self.since_ms = self.newest_ms = since_ms
-        heads_end = 4 * (capacity // 2)
-        nexts_end = heads_end + 4 * (capacity + 1)  # entries count from 1: 0 is none
-        tags_end = nexts_end + 2 * (capacity + 1)
-        memory = memoryview(mmap.mmap(-1, tags_end + 2 * capacity, access=mmap.ACCESS_COPY))
-        self._heads = memory[:heads_end].cast("I")  # the newest entry of each chain
-        self._nexts = memory[heads_end:nexts_end].cast("I")  # by entry: the one before it in its chain
-        self._tags = memory[nexts_end:tags_end].cast("H")  # by entry
-        self._cells = memory[tags_end:]
+        self.mask = (4 * capacity - 1) & ~8
+        """Makes a hash the place of a cell."""
+        self._cells = mmap.mmap(-1, 4 * capacity, access=mmap.ACCESS_COPY)  # itself: twice as fast as a view of it
+        self._heads = memoryview(self._cells).cast("I")
+        # Entries count from 1: 0 is none.
+        by_entry = memoryview(mmap.mmap(-1, 6 * (capacity + 1), access=mmap.ACCESS_COPY))
+        self._nexts = by_entry[: 4 * (capacity + 1)].cast("I")  # the one before in the chain
+        self._tags = by_entry[4 * (capacity + 1) :].cast("H")
         # The first entry after each gap, and its sequence number.
         self._run_entries, self._run_sequences = array("I"), array("Q")
 
     @property
     def nbytes(self) -> int:
-        return self.count * 6 + self._heads.nbytes + self._cells.nbytes + 12 * len(self._run_entries)
+        return len(self._cells) + 6 * self.count + 12 * len(self._run_entries)
 
     def add(self, hashes: _Hashes, start: int, stop: int, sequence: int) -> None:
         """Adds the keys in [start, stop), with sequence numbers from ``sequence`` on."""
@@ -166,32 +170,33 @@ class _Table:
         if not self.count or self._sequence(self.count) + 1 != sequence:
             self._run_entries.append(first)
             self._run_sequences.append(sequence)
-        cells, heads = self._cells, self._heads
-        cell_mask, head_mask = len(cells) - 1, len(heads) - 1
+        cells, heads, mask = self._cells, self._heads, self.mask
         before: list[int] = []
         homes, marks = hashes.homes[start:stop], hashes.marks[start:stop]
         for entry, home, mark in zip(range(first, last + 1), homes, marks, strict=True):
-            cell, head = home & cell_mask, home & head_mask
+            cell = home & mask
             cells[cell] = _SEVERAL if cells[cell] else mark
+            head = cell >> 2 | 2
             before.append(heads[head])
             heads[head] = entry
         self._nexts[first : last + 1] = memoryview(array("I", before))
         self._tags[first : last + 1] = hashes.tags[start:stop]
         self.count = last
 
-    def find(self, hashes: _Hashes) -> Iterator[tuple[int, int]]:
-        """(index of the key, sequence number) of the entries that may be those of the keys."""
-        homes, cell_mask = hashes.homes, len(self._cells) - 1
-        # All cells in one call, so that the cache misses overlap; with one more, since for one it returns no tuple.
-        cells = itemgetter(*[home & cell_mask for home in homes], 0)(self._cells)
+    def find(self, hashes: _Hashes, cells: list[int]) -> Iterator[tuple[int, int]]:
+        """(index of the key, sequence number) of the entries that may be those of the keys. ``cells``: their places,
+        and one place more."""
         undecided = [
             index
-            for index, cell, mark in zip(range(len(homes)), cells, hashes.marks, strict=False)
-            if cell == mark or cell == _SEVERAL  # noqa: PLR1714 (a tuple for each would double the time)
+            # All in one call, so that the cache misses overlap.
+            for index, found, mark in zip(
+                range(len(cells)), itemgetter(*cells)(self._cells), hashes.marks, strict=False
+            )
+            if found == mark or found == _SEVERAL  # noqa: PLR1714 (a tuple for each would double the time)
         ]
-        heads, nexts, tags, head_mask = self._heads, self._nexts, self._tags, len(self._heads) - 1
+        heads, nexts, tags = self._heads, self._nexts, self._tags
         for index in undecided:
-            entry, tag = heads[homes[index] & head_mask], hashes.tags[index]
+            entry, tag = heads[cells[index] >> 2 | 2], hashes.tags[index]
             while entry:
                 if tags[entry] == tag:
                     yield index, self._sequence(entry)

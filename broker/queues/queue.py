@@ -401,13 +401,19 @@ class Queue:
             changed += end - start
         return changed
 
-    def give_back(self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0) -> None:
+    def give_back(
+        self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0, handled: bool = True
+    ) -> None:
         """Makes visible, at once or after ``delay_ms``, what one delivery still has in flight of [lo, hi); what others
-        received meanwhile stays theirs."""
+        received meanwhile stays theirs. Unless ``handled``, nobody has looked at it, and the receive does not count (on
+        messages that are delayed, the first one does)."""
         state = self.changing(now_ms)
         for run in state.runs.overlapping(lo, hi):
             if run.state == State.IN_FLIGHT and run.delivery_id == delivery_id:
-                self._set_timeout(state, max(lo, run.lo), min(hi, run.hi), delay_ms)
+                start, end = max(lo, run.lo), min(hi, run.hi)
+                if not handled:
+                    state.runs.uncount(start, end, least=1 if delay_ms else 0)
+                self._set_timeout(state, start, end, delay_ms)
 
     def _set_timeout(self, state: QueueState, lo: int, hi: int, timeout_ms: int) -> None:
         if timeout_ms > 0:

@@ -154,7 +154,7 @@ class Consume:
                     queue.acknowledge(lo, hi, now_ms, delivery_id=delivery_id)
             self._held.drop(acked.first, acked.end)
         for nack in request.nacks:
-            self._give_back(nack.range.first, nack.range.end, now_ms, delay_ms=nack.delay_seconds * 1000)
+            self._give_back(nack, now_ms)
         for extension in request.extensions:
             timeout_ms = extension.visibility_timeout * 1000
             for lo, hi, delivery_id in self._held.within(extension.range.first, extension.range.end):
@@ -167,16 +167,19 @@ class Consume:
             self._window = max(self._window, self._credit)
         self._stand_in_line()
 
-    def _give_back(self, first: int, end: int, now_ms: int, *, delay_ms: int) -> None:
-        """What of [first, end) the client holds goes back to the queue."""
-        queue = self._queue
+    def _give_back(self, nack: pb.Nack, now_ms: int) -> None:
+        """What the client holds of a range goes back to the queue, and with it what it holds of the same groups from
+        there on: that has not been handled."""
+        queue, first, end = self._queue, nack.range.first, nack.range.end
         assert queue is not None
-        parts = self._held.within(first, end)
+        parts = [(part, not nack.unhandled) for part in self._held.within(first, end)]
         if isinstance(queue, FifoQueue) and self._holder is not None:
             for lo, hi in queue.later_of_groups(first, end, self._holder):
-                parts.extend(self._held.within(lo, hi))
-        for lo, hi, delivery_id in parts:
-            queue.give_back(lo, hi, now_ms, delay_ms=delay_ms, delivery_id=delivery_id)
+                parts.extend((part, False) for part in self._held.within(lo, hi) if not first <= lo < end)
+        for (lo, hi, delivery_id), handled in parts:
+            queue.give_back(
+                lo, hi, now_ms, delay_ms=nack.delay_seconds * 1000, delivery_id=delivery_id, handled=handled
+            )
             self._held.drop(lo, hi)
             if self._holder is not None:
                 self._take_back(lo, hi)
@@ -344,11 +347,11 @@ class Consume:
         if self._in_line:
             queue.leave(self)
         now_ms = self._desk.now_ms()
+        for part in self._unsent:
+            queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id, handled=False)
         if not self._keep_in_flight:
             for lo, hi, delivery_id in self._held:
                 queue.give_back(lo, hi, now_ms, delivery_id=delivery_id)
-        for part in self._unsent:
-            queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id)
         if isinstance(queue, FifoQueue) and self._holder is not None:
             queue.part(self._holder)
 

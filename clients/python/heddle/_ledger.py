@@ -347,7 +347,7 @@ class Ledger:
         if not len(self._held):
             return None
         request = queues_pb2.ConsumeRequest()
-        request.nacks.extend(queues_pb2.Nack(range=_wire_range(piece)) for piece in self._held)
+        request.nacks.extend(queues_pb2.Nack(range=_wire_range(piece), unhandled=True) for piece in self._held)
         self._held.clear()
         self._leases.clear()
         return request

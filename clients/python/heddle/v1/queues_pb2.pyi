@@ -636,12 +636,14 @@ class SequenceRange(_message.Message):
     def __init__(self, first: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
 
 class Nack(_message.Message):
-    __slots__ = ("range", "delay_seconds")
+    __slots__ = ("range", "delay_seconds", "unhandled")
     RANGE_FIELD_NUMBER: _ClassVar[int]
     DELAY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_FIELD_NUMBER: _ClassVar[int]
     range: SequenceRange
     delay_seconds: int
-    def __init__(self, range: _Optional[_Union[SequenceRange, _Mapping]] = ..., delay_seconds: _Optional[int] = ...) -> None: ...
+    unhandled: bool
+    def __init__(self, range: _Optional[_Union[SequenceRange, _Mapping]] = ..., delay_seconds: _Optional[int] = ..., unhandled: _Optional[bool] = ...) -> None: ...
 
 class Extension(_message.Message):
     __slots__ = ("range", "visibility_timeout")
