@@ -323,6 +323,7 @@ def test_after_a_change_of_scope_the_newest_message_is_the_original() -> None:
         now_ms = minute * 120_000
         assert queue.dedup.find(["a"], [group], now_ms, per_group=True) == {}
         queue.dedup.add(minute + 1, minute + 1, 0, ["a"], [group], now_ms)
+        queue.commit()
     assert queue.dedup.find(["a"], ["G"], now_ms, per_group=True) == {0: Original(1, 1, 0)}
     assert queue.dedup.find(["a"], ["G"], now_ms, per_group=False) == {0: Original(3, 3, 0)}
     assert queue.dedup.find(["a"], ["G"], now_ms + _FIVE_MINUTES_MS - 1, per_group=False) == {0: Original(3, 3, 0)}
