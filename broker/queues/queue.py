@@ -9,82 +9,26 @@ Source of the semantics: sections 1.4, 2 and 4 of the queue reference.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from heddle.v1.message_pb2 import MessageBatch
 
 from broker import limits
-from broker.errors import InvalidParameterValue, OverLimit, QueueDoesNotExist
-from broker.log import Batches, Entry
+from broker.errors import OverLimit
+from broker.log import Entry
 from broker.queues import moving
-from broker.queues.attributes import QueueAttributes
 from broker.queues.groups import Holder
-from broker.queues.identity import ReceiptHandle
-from broker.queues.runs import NEVER_MS, Received, Run, State
+from broker.queues.runs import NEVER_MS, Received, State
+from broker.queues.settling import Settling
 from broker.queues.state import FIRST_SEQUENCE, QueueState
 from broker.queues.tenants import Tenants
-from broker.queues.values import Activity, Sent, Taken, Taker
+from broker.queues.values import Sent, Taken, Taker
 from broker.queues.window import Window
-from broker.store import Store
 
 
-class Queue:
-    """A queue by name. Its messages' state is loaded when first asked for and dropped after a failed commit."""
-
-    fifo: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        store: Store,
-        batches: Batches,
-        *,
-        on_due: Callable[["Queue", int], None],
-        account: str,
-        region: str,
-        name: str,
-        log_id: int,
-        created_ms: int,
-        modified_ms: int,
-        attributes: QueueAttributes,
-        tags: dict[str, str],
-        purged_ms: int = 0,
-    ) -> None:
-        self._store, self._batches, self._on_due = store, batches, on_due
-        self.account, self.region, self.name = account, region, name
-        self.log_id = log_id
-        self.created_ms, self.modified_ms = created_ms, modified_ms
-        self.attributes = attributes
-        self.tags = tags
-        self.purged_ms = purged_ms
-        self.activity = Activity()
-        self.deleted = False
-        self.resolve: Callable[[str], Queue | None] = lambda _arn: None
-        """The queue of an ARN: where dead letters go. Set by the plane."""
-        self.takers: deque[Taker] = deque()
-        self.announced_due_ms = NEVER_MS
-        """The time of the earliest call of ``on_due`` that stands."""
-        self._state: QueueState | None = None
-        self._window: Window[Any] | None = None  # whose the messages are, where any names a group
-        self._sequence_floor = 0  # sequence numbers below it were given out, perhaps by a commit that failed
-        self.flushing = False
-        """Whether what this queue changes now is of the write batch that is being completed."""
-        self._retention_due_ms = NEVER_MS
-        self._now_ms = 0
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:sqs:{self.region}:{self.account}:{self.name}"
-
-    @property
-    def state(self) -> QueueState:
-        if self._state is None:
-            if self.deleted:
-                raise QueueDoesNotExist
-            self._state = QueueState(self._store, self._batches, self.log_id, sequence_floor=self._sequence_floor)
-            self._loaded_state(self._state)
-            self._look_at_retention()
-        return self._state
+class Queue(Settling):
+    """A standard queue: sending, receiving, and the line of those who wait."""
 
     def _loaded_state(self, state: QueueState) -> None:
         """Makes the window that belongs to a state: for one that was loaded or cleared, before anything else."""
@@ -92,13 +36,6 @@ class Queue:
             self._window = Tenants(
                 state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES
             )
-
-    def forget_state(self) -> None:
-        """After a failed commit: what is in memory may be ahead of the disk."""
-        if self._state is not None:
-            self._sequence_floor = self._state.log.next_sequence
-        self._state = self._window = None
-        self.announced_due_ms = NEVER_MS
 
     # --- sending
 
@@ -326,161 +263,6 @@ class Queue:
         if taker in self.takers:
             self.takers.remove(taker)
 
-    # --- what becomes of received messages
-
-    def delete(self, lo: int, hi: int, now_ms: int) -> int:
-        """Deletes the messages of [lo, hi) that are left, whatever their state. Returns how many."""
-        state = self.changing(now_ms)
-        hi = min(hi, state.log.next_sequence)
-        if lo >= hi:
-            return 0
-        deleted = state.runs.delete(lo, hi)
-        if deleted:
-            state.trim(lo, hi)
-            self.activity.deleted_messages += deleted
-        return deleted
-
-    def acknowledge(self, lo: int, hi: int, now_ms: int, *, delivery_id: int | None = None) -> None:
-        """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others. With a
-        ``delivery_id``: those that are in flight by that delivery."""
-        state = self.changing(now_ms)
-        for run in state.runs.overlapping(lo, hi):
-            mine = delivery_id is None or (run.state == State.IN_FLIGHT and run.delivery_id == delivery_id)
-            if run.receive_count and mine:
-                start, end = max(lo, run.lo), min(hi, run.hi)
-                self.activity.deleted_messages += state.runs.delete(start, end)
-                state.trim(start, end)
-
-    def delete_received(self, handle: ReceiptHandle, text: str, now_ms: int) -> None:  # noqa: ARG002
-        """Deletes the message of a receipt handle; one that is gone already counts as deleted. ``text``: the handle as
-        the caller wrote it."""
-        if self._named_by(handle) is None or not self.delete(handle.sequence, handle.sequence + 1, now_ms):
-            self.activity.deleted_messages += 1
-
-    def _named_by(self, handle: ReceiptHandle) -> Run | None:
-        """The run of the message that a handle was made for; None when it is gone."""
-        run = self.state.runs.find(handle.sequence)
-        if run is None:
-            return None
-        entry = self.state.log.entry_at(handle.sequence)
-        return run if entry is not None and entry.name_id == handle.batch_id else None
-
-    def change_visibility(self, handle: ReceiptHandle, text: str, timeout_seconds: int, now_ms: int) -> None:
-        """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
-        12 hours after its receive. ``text``: the handle as the caller wrote it."""
-        state = self.changing(now_ms)
-        run = self._named_by(handle)
-        if run is None or not self._changeable(run, handle):
-            raise InvalidParameterValue(
-                f"Value {text} for parameter ReceiptHandle is invalid. "
-                "Reason: Message does not exist or is not available for visibility timeout change."
-            )
-        if _beyond_total(run, timeout_seconds, now_ms):
-            raise InvalidParameterValue(
-                f"Value {timeout_seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout "
-                f"for the message is beyond the limit [{limits.VISIBILITY_TIMEOUT_SECONDS_MAX} seconds]"
-            )
-        self._set_timeout(state, handle.sequence, handle.sequence + 1, timeout_seconds * 1000)
-
-    def _changeable(self, run: Run, handle: ReceiptHandle) -> bool:  # noqa: ARG002
-        """Whether a handle of its message may still change its visibility."""
-        return run.receive_count > 0
-
-    def extend(self, lo: int, hi: int, timeout_ms: int, now_ms: int, *, delivery_id: int) -> int:
-        """The same for what one delivery still has in flight of a range, as far as the 12 hours allow. Returns how
-        many messages it changed."""
-        state = self.changing(now_ms)
-        changed = 0
-        for run in state.runs.overlapping(lo, hi):
-            if run.state != State.IN_FLIGHT or run.delivery_id != delivery_id:
-                continue
-            total_ms = limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000
-            allowed_ms = min(timeout_ms, max(0, run.received_ms + total_ms - now_ms))
-            start, end = max(lo, run.lo), min(hi, run.hi)
-            self._set_timeout(state, start, end, allowed_ms)
-            changed += end - start
-        return changed
-
-    def give_back(
-        self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0, handled: bool = True
-    ) -> None:
-        """Makes visible, at once or after ``delay_ms``, what one delivery still has in flight of [lo, hi); what others
-        received meanwhile stays theirs. Unless ``handled``, nobody has looked at it, and the receive does not count (on
-        messages that are delayed, the first one does)."""
-        state = self.changing(now_ms)
-        for run in state.runs.overlapping(lo, hi):
-            if run.state == State.IN_FLIGHT and run.delivery_id == delivery_id:
-                start, end = max(lo, run.lo), min(hi, run.hi)
-                if not handled:
-                    state.runs.uncount(start, end, least=1 if delay_ms else 0)
-                self._set_timeout(state, start, end, delay_ms)
-
-    def _set_timeout(self, state: QueueState, lo: int, hi: int, timeout_ms: int) -> None:
-        if timeout_ms > 0:
-            state.runs.set_state(lo, hi, State.IN_FLIGHT, self._now_ms + timeout_ms)
-        else:
-            state.runs.set_state(lo, hi, State.VISIBLE, 0)
-
-    # --- time
-
-    def advance(self, now_ms: int) -> None:
-        """Does what time has brought: ends delays, visibility timeouts and retention, a slice of each."""
-        state = self.state
-        self._now_ms = max(self._now_ms, now_ms)
-        if state.runs.next_due_ms() <= now_ms:
-            state.runs.advance(now_ms, limits.EXPIRY_RUNS_MAX)
-            self._touch()
-        if self._retention_due_ms <= now_ms:
-            self._expire(state, now_ms)
-
-    def next_due_ms(self) -> int:
-        """When ``advance`` has something to do; ``NEVER_MS`` when time brings nothing."""
-        return min(self.state.runs.next_due_ms(), self._retention_due_ms)
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the state is in memory."""
-        return self._state is not None
-
-    def counts(self, now_ms: int) -> tuple[int, int, int]:
-        """Messages visible, in flight and delayed; exact as of ``now_ms``."""
-        self.advance(now_ms)
-        counts = self.state.runs.counts
-        return counts[State.VISIBLE], counts[State.IN_FLIGHT], counts[State.DELAYED]
-
-    def oldest_sent_ms(self) -> int | None:
-        """When the oldest message was sent, to within the entry that holds it; None when the queue is empty."""
-        if not self.state.runs.total:
-            return None
-        run = next(iter(self.state.runs))
-        entry = self.state.log.entry_at(run.lo)
-        return None if entry is None else entry.appended_at_ms
-
-    def set_attributes(self, attributes: QueueAttributes, now_ms: int) -> None:
-        self.attributes = attributes
-        self.modified_ms = now_ms
-        self._look_at_retention()
-
-    def _expire(self, state: QueueState, now_ms: int) -> None:
-        horizon_ms = now_ms - self.attributes.retention_ms
-        expired = state.log.moved_until(horizon_ms, limits.SWEEP_ENTRIES_MAX)
-        for entry in state.log.first_entries(limits.SWEEP_ENTRIES_MAX):
-            if entry.appended_at_ms > horizon_ms:
-                break
-            expired.append(entry)
-        for entry in {entry.base: entry for entry in expired}.values():
-            self.activity.expired_messages += state.runs.delete(entry.base, entry.end)
-            state.log.trim(entry)
-            self._touch()
-        self._look_at_retention()
-
-    def _look_at_retention(self) -> None:
-        log = self.state.log
-        oldest = [entry for entry in (log.first_entry(), *log.moved_until(NEVER_MS, 1)) if entry is not None]
-        self._retention_due_ms = min(
-            (entry.appended_at_ms + self.attributes.retention_ms for entry in oldest), default=NEVER_MS
-        )
-
     # --- clearing
 
     def purge(self, now_ms: int) -> int:
@@ -536,17 +318,3 @@ class Queue:
             if taker.serve(self):
                 self.takers.append(taker)
         return self.activity.received_messages > received_before
-
-    def changing(self, now_ms: int) -> QueueState:
-        """The state as of now, about to be changed."""
-        self.advance(now_ms)
-        self._touch()
-        return self.state
-
-    def _touch(self) -> None:
-        if not self.flushing:
-            self._store.touch(self)
-
-
-def _beyond_total(run: Run, timeout_seconds: int, now_ms: int) -> bool:
-    return now_ms - run.received_ms + timeout_seconds * 1000 > limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000

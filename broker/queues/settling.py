@@ -1,0 +1,112 @@
+"""What becomes of messages that were received: deleted, acknowledged, given back, kept for longer.
+
+Source of the semantics: sections 1.4 and 4 of the queue reference. Never: who receives a message, or when.
+"""
+
+from broker import limits
+from broker.errors import InvalidParameterValue
+from broker.queues.core import QueueCore
+from broker.queues.identity import ReceiptHandle
+from broker.queues.runs import Run, State
+from broker.queues.state import QueueState
+
+
+class Settling(QueueCore):
+    """A queue, as those see it who have received messages of it."""
+
+    def delete(self, lo: int, hi: int, now_ms: int) -> int:
+        """Deletes the messages of [lo, hi) that are left, whatever their state. Returns how many."""
+        state = self.changing(now_ms)
+        hi = min(hi, state.log.next_sequence)
+        if lo >= hi:
+            return 0
+        deleted = state.runs.delete(lo, hi)
+        if deleted:
+            state.trim(lo, hi)
+            self.activity.deleted_messages += deleted
+        return deleted
+
+    def acknowledge(self, lo: int, hi: int, now_ms: int, *, delivery_id: int | None = None) -> None:
+        """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others. With a
+        ``delivery_id``: those that are in flight by that delivery."""
+        state = self.changing(now_ms)
+        for run in state.runs.overlapping(lo, hi):
+            mine = delivery_id is None or (run.state == State.IN_FLIGHT and run.delivery_id == delivery_id)
+            if run.receive_count and mine:
+                start, end = max(lo, run.lo), min(hi, run.hi)
+                self.activity.deleted_messages += state.runs.delete(start, end)
+                state.trim(start, end)
+
+    def delete_received(self, handle: ReceiptHandle, text: str, now_ms: int) -> None:  # noqa: ARG002
+        """Deletes the message of a receipt handle; one that is gone already counts as deleted. ``text``: the handle as
+        the caller wrote it."""
+        if self._named_by(handle) is None or not self.delete(handle.sequence, handle.sequence + 1, now_ms):
+            self.activity.deleted_messages += 1
+
+    def _named_by(self, handle: ReceiptHandle) -> Run | None:
+        """The run of the message that a handle was made for; None when it is gone."""
+        run = self.state.runs.find(handle.sequence)
+        if run is None:
+            return None
+        entry = self.state.log.entry_at(handle.sequence)
+        return run if entry is not None and entry.name_id == handle.batch_id else None
+
+    def change_visibility(self, handle: ReceiptHandle, text: str, timeout_seconds: int, now_ms: int) -> None:
+        """Visible again ``timeout_seconds`` from now. Raises InvalidParameterValue for a message that is gone, or
+        12 hours after its receive. ``text``: the handle as the caller wrote it."""
+        state = self.changing(now_ms)
+        run = self._named_by(handle)
+        if run is None or not self._changeable(run, handle):
+            raise InvalidParameterValue(
+                f"Value {text} for parameter ReceiptHandle is invalid. "
+                "Reason: Message does not exist or is not available for visibility timeout change."
+            )
+        if _beyond_total(run, timeout_seconds, now_ms):
+            raise InvalidParameterValue(
+                f"Value {timeout_seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout "
+                f"for the message is beyond the limit [{limits.VISIBILITY_TIMEOUT_SECONDS_MAX} seconds]"
+            )
+        self._set_timeout(state, handle.sequence, handle.sequence + 1, timeout_seconds * 1000)
+
+    def _changeable(self, run: Run, handle: ReceiptHandle) -> bool:  # noqa: ARG002
+        """Whether a handle of its message may still change its visibility."""
+        return run.receive_count > 0
+
+    def extend(self, lo: int, hi: int, timeout_ms: int, now_ms: int, *, delivery_id: int) -> int:
+        """The same for what one delivery still has in flight of a range, as far as the 12 hours allow. Returns how
+        many messages it changed."""
+        state = self.changing(now_ms)
+        changed = 0
+        for run in state.runs.overlapping(lo, hi):
+            if run.state != State.IN_FLIGHT or run.delivery_id != delivery_id:
+                continue
+            total_ms = limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000
+            allowed_ms = min(timeout_ms, max(0, run.received_ms + total_ms - now_ms))
+            start, end = max(lo, run.lo), min(hi, run.hi)
+            self._set_timeout(state, start, end, allowed_ms)
+            changed += end - start
+        return changed
+
+    def give_back(
+        self, lo: int, hi: int, now_ms: int, *, delivery_id: int, delay_ms: int = 0, handled: bool = True
+    ) -> None:
+        """Makes visible, at once or after ``delay_ms``, what one delivery still has in flight of [lo, hi); what others
+        received meanwhile stays theirs. Unless ``handled``, nobody has looked at it, and the receive does not count (on
+        messages that are delayed, the first one does)."""
+        state = self.changing(now_ms)
+        for run in state.runs.overlapping(lo, hi):
+            if run.state == State.IN_FLIGHT and run.delivery_id == delivery_id:
+                start, end = max(lo, run.lo), min(hi, run.hi)
+                if not handled:
+                    state.runs.uncount(start, end, least=1 if delay_ms else 0)
+                self._set_timeout(state, start, end, delay_ms)
+
+    def _set_timeout(self, state: QueueState, lo: int, hi: int, timeout_ms: int) -> None:
+        if timeout_ms > 0:
+            state.runs.set_state(lo, hi, State.IN_FLIGHT, self._now_ms + timeout_ms)
+        else:
+            state.runs.set_state(lo, hi, State.VISIBLE, 0)
+
+
+def _beyond_total(run: Run, timeout_seconds: int, now_ms: int) -> bool:
+    return now_ms - run.received_ms + timeout_seconds * 1000 > limits.VISIBILITY_TIMEOUT_SECONDS_MAX * 1000
