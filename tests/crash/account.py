@@ -4,6 +4,7 @@ A call that a kill cut off leaves a doubt: both outcomes are allowed. Never: a l
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -20,15 +21,15 @@ class Account:
     acknowledged: set[str] = field(default_factory=set)
     """What the broker said was durable."""
     removing: set[str] = field(default_factory=set)
-    """A delete or acknowledgement was sent: it may be gone."""
+    """A delete or acknowledgement was sent: it may be gone. Added to by ``remove``."""
     removed: set[str] = field(default_factory=set)
     """The removal was confirmed: it must not come back."""
     redriven: set[str] = field(default_factory=set)
     """Families whose messages may have become new ones, with new ids."""
     violations: list[str] = field(default_factory=list)
-    received: Counter[str] = field(default_factory=Counter)
-    """By family, like the next."""
-    sent_messages: Counter[str] = field(default_factory=Counter)
+    backlog: Counter[str] = field(default_factory=Counter)
+    """By family: how many messages were sent and nobody tried to remove."""
+    received: int = 0
     duplicates: int = 0
     dead_letters: int = 0
     _body_by_id: dict[str, str] = field(default_factory=dict)
@@ -42,13 +43,20 @@ class Account:
         """``message_id``: empty where the broker does not say it."""
         if body not in self.acknowledged:
             self.acknowledged.add(body)
-            self.sent_messages[family(body)] += 1
+            self.backlog[family(body)] += body not in self.removing
         if message_id:
             self._identify(body, message_id)
 
+    def remove(self, bodies: Iterable[str]) -> None:
+        """A delete or acknowledgement of these is sent now."""
+        for body in bodies:
+            if body not in self.removing:
+                self.removing.add(body)
+                self.backlog[family(body)] -= body in self.acknowledged
+
     def handed_out(self, body: str, message_id: str, *, dead_letter: bool = False) -> None:
         """Received by a call of this life of the broker that began after all confirmations of earlier lives."""
-        self.received[family(body)] += 1
+        self.received += 1
         self.dead_letters += dead_letter
         if body not in self.attempted:
             self.violations.append(f"nobody sent {body}")

@@ -51,7 +51,7 @@ async def _delete(life: Life, queue: str, messages: "list[pb.ReceivedMessage]", 
     request = pb.DeleteMessageBatchRequest(queue_url=queue)
     for index, message in enumerate(messages):
         request.entries.add(id=str(index), receipt_handle=message.receipt_handle)
-        life.account.removing.add(message.body.decode())
+    life.account.remove(message.body.decode() for message in messages)
     response = await life.stub.DeleteMessageBatch(request)
     if queue == PLAIN or wall_ms() < until_ms:
         life.account.removed.update(messages[int(line.id)].body.decode() for line in response.successful)
@@ -109,7 +109,7 @@ class StreamConsumer:
             for delivery in response.deliveries:
                 acknowledged += self._settle(delivery, request)
             if acknowledged:
-                self._life.account.removing.update(body for body, _ in acknowledged)
+                self._life.account.remove(body for body, _ in acknowledged)
                 self._unconfirmed[request_id] = acknowledged
             if response.deliveries:
                 self._outgoing.put_nowait(request)

@@ -24,7 +24,7 @@ QUEUES: Final = (RETRIED_DEAD, ORDERED_DEAD, PLAIN, RETRIED, ORDERED)
 _RECEIVES_MAX: Final = {RETRIED: (RETRIED_DEAD, 2), ORDERED: (ORDERED_DEAD, 3)}
 _ARN_PREFIX: Final = "arn:aws:sqs:us-east-1:000000000000:"
 _BACKLOG: Final = 400
-"""Producers pause when this many more messages were sent than handed out: a round is about crashes, not throughput."""
+"""Producers are slow when this many messages are left of what was sent: a round is about crashes, not throughput."""
 _SIZES: Final = (1, 30, 100, 2000)
 
 
@@ -90,8 +90,8 @@ class Life:
             self.account.came_back(body)
 
     async def breathe(self, queue: str) -> None:
-        ahead = self.account.sent_messages[queue] - self.account.received[queue]
-        await asyncio.sleep(0.02 if ahead > _BACKLOG else self.random.uniform(0, 0.002))
+        slow = self.account.backlog[queue] > _BACKLOG
+        await asyncio.sleep(self.random.uniform(0, 0.2 if slow else 0.002))
 
 
 def wall_ms() -> int:

@@ -64,7 +64,7 @@ async def ordered_stream_producer(life: Life) -> None:
     """Pipelined batches; those without an answer are sent again in the next life, in their order."""
     outbox = life.outbox("stream")
     again = deque(outbox.unanswered)
-    await _produce(life, ORDERED, lambda: outbox.write(life.random, 50), again, outbox.unanswered)
+    await _produce(life, ORDERED, lambda: outbox.write(life.random, 20), again, outbox.unanswered)
 
 
 async def _produce(

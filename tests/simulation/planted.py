@@ -16,7 +16,7 @@ from broker.queues import Queue, Queues, Taken, moving
 from broker.queues.dedup import Dedup
 from broker.queues.groups import Group, Groups, Holder
 from broker.queues.move_tasks import MoveTask, MoveTasks
-from broker.queues.runs import Run, RunMap, State
+from broker.queues.runs import NEVER_MS, Run, RunMap, State
 from broker.queues.state import QueueState
 from broker.store import Commit, Store
 
@@ -128,7 +128,7 @@ def deleted_queues_keep_answering(patch: pytest.MonkeyPatch) -> None:
 
 
 def retention_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Queue, "_expire", lambda _queue, _state, _now_ms: None)
+    patch.setattr(Queue, "_expire", lambda queue, _state, _now_ms: setattr(queue, "_retention_due_ms", NEVER_MS))
     patch.setattr(Queue, "_unexpired", _everything)
 
 
