@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import pytest
 from heddle.v1 import queues_pb2 as pb
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.errors import InvalidParameterValue, PurgeQueueInProgress
 from broker.log import PackedBatch
@@ -23,17 +23,62 @@ from broker.queues.runs import NEVER_MS
 
 from .dead_letter_model import HOME, Letter, ModelQueue, ModelQueues, ModelTask
 from .fifo_model import TOTAL_MS, ModelGroups, ModelMessage
-from .histories import histories
+from .histories import Action, actions, histories
 from .virtual_plane import SCOPE, VirtualPlane
 
 _SOURCES: Final = ("orders", "bills")
 _DEAD: Final = ("dlq", "last")
 _ALL: Final = (*_SOURCES, *_DEAD)
 
-_seconds = st.sampled_from([0, 0, 1, 2, 30])
 _picks = st.integers(0, 1 << 30)
 _names = st.sampled_from(_ALL)
-_busy_names = st.sampled_from(["orders", "orders", "orders", "bills", "dlq", "dlq", "last"])
+_dead = st.sampled_from(_DEAD)
+_busy = st.sampled_from(["orders", "orders", "orders", "bills", "dlq", "dlq", "dlq", "last"])
+_seconds = st.sampled_from([0, 0, 1, 2, 30])
+
+_ACTIONS: Final = actions(
+    {
+        "send": (4, {"name": _busy, "groups": st.lists(st.sampled_from("aaabc"), min_size=1, max_size=4)}),
+        "receive": (4, {"name": _busy, "count": st.integers(1, 10), "timeout_s": st.none() | _seconds}),
+        "fail": (5, {"name": _busy, "count": st.integers(1, 4), "rounds": st.integers(1, 4)}),
+        "park": (3, {"name": _busy, "count": st.integers(1, 10)}),
+        "settle": (4, {"pick": _picks, "deletes": st.booleans(), "seconds": _seconds}),
+        "set_redrive_policy": (1, {"name": _names, "dlq": _dead, "receives_max": st.integers(1, 3)}),
+        "configure": (
+            2,
+            {
+                "name": _names,
+                "what": st.sampled_from(["no policy", "purge", "delete", "delete", "allow", "deny", "by queue"]),
+            },
+        ),
+        "set_attributes": (
+            2,
+            {
+                "name": _names,
+                "retention_s": st.sampled_from([60, 3_600, 1_209_600]),
+                "delay_s": st.sampled_from([0, 0, 3]),
+                "visibility_s": st.sampled_from([0, 5, 30]),
+            },
+        ),
+        "move_task": (
+            5,
+            {
+                "name": _dead,
+                "destination": st.sampled_from(["", "", "", "", *_ALL]),
+                "rate": st.sampled_from([None, None, 3]),
+                "cancels": st.sampled_from([False, False, False, True]),
+            },
+        ),
+        "pass_time": (
+            3,
+            {"ms": st.sampled_from([1, 1_000, 2_000, 5_000, 30_000, 61_000, 3_600_000]), "rests": st.booleans()},
+        ),
+        "go_on": (
+            5,
+            {"what": st.sampled_from(["rest", "rest", "a step", "a step", "sweep", "restart", "failure", "failure"])},
+        ),
+    }
+)
 
 
 class _Seen(NamedTuple):
@@ -140,9 +185,13 @@ class DeadLetterMachine(RuleBasedStateMachine):
             payloads[part.entry.batch_id] = payload
         return payloads
 
+    @rule(action=_ACTIONS)
+    def act(self, action: Action) -> None:
+        method, arguments = action
+        getattr(self, method)(**arguments)
+
     # --- messages
 
-    @rule(name=_busy_names, groups=st.lists(st.sampled_from("aaabc"), min_size=1, max_size=4))
     def send(self, name: str, groups: list[str]) -> None:
         if name not in self.model.queues:
             return
@@ -169,12 +218,16 @@ class DeadLetterMachine(RuleBasedStateMachine):
         assert message_id not in self.message_ids
         self.message_ids.add(message_id)
 
-    @rule(name=_busy_names, count=st.integers(1, 10), timeout_s=st.none() | _seconds)
     def receive(self, name: str, count: int, timeout_s: int | None) -> None:
         if name in self.model.queues:
             self.take(name, count, timeout_s)
 
-    @rule(name=_busy_names, count=st.integers(1, 10))
+    def fail(self, name: str, count: int, rounds: int) -> None:
+        """Messages are received again and again, and not deleted."""
+        for _ in range(rounds):
+            self.receive(name, count, 1)
+            self.plane.now_ms += 1_000
+
     def park(self, name: str, count: int) -> None:
         if name in self.model.queues:
             self.parked.append(_Parked(self, name, count))
@@ -189,12 +242,16 @@ class DeadLetterMachine(RuleBasedStateMachine):
         by_group = ModelGroups().deliverable(model.letters)
         known = self._last_sequence(model.target)
         taken = queue.receive(count, visibility_ms=None if timeout_s is None else timeout_s * 1000, now_ms=self.now_ms)
-        buried = [] if known is None else [seen for seen in self._seen(model.target) if seen.sequence > known]
         numbers = [sequence for part in taken for sequence in range(part.lo, part.hi)]
         received = [letter for number in numbers for letter in model.letters if letter.sequence == number]
-        dead = [letter for seen in buried for letter in model.letters if letter.message_id == seen.message_id]
         assert len(received) == len(numbers)
-        assert len(dead) == len(buried)
+        left = {seen.message_id for seen in self._seen(name)}
+        dead = [letter for letter in model.letters if letter.message_id not in left]
+        places = (
+            {} if known is None else {seen.message_id: seen.sequence for seen in self._arrived(model.target, known)}
+        )
+        if self.fifo:
+            dead.sort(key=lambda letter: places[letter.message_id])
         assert not any(self.model.is_dead(name, letter) for letter in received)
         assert all(self.model.is_dead(name, letter) for letter in dead)
         if self.fifo:
@@ -202,8 +259,13 @@ class DeadLetterMachine(RuleBasedStateMachine):
         else:
             self._check_oldest_first(name, count, received, dead, may)
         self._check_answer(name, taken, received)
-        for letter, seen in zip(dead, buried, strict=True):
-            self.model.bury(name, letter, seen.sequence, self.now_ms)
+        for letter in dead:
+            if letter.message_id in places:
+                self.model.bury(name, letter, places.pop(letter.message_id), self.now_ms)
+            else:  # too old for the dead-letter queue
+                assert letter.sent_ms + self.model.queues[model.target].retention_ms <= self.now_ms
+                model.letters.remove(letter)
+        assert not places
         for letter in received:
             part = next(part for part in taken if part.lo <= letter.sequence < part.hi)
             letter.receive(timeout_ms, self.now_ms, part.delivery_id)
@@ -270,12 +332,18 @@ class DeadLetterMachine(RuleBasedStateMachine):
 
     # --- what becomes of received messages
 
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks)
-    def delete(self, pick: int) -> None:
+    def settle(self, pick: int, deletes: bool, seconds: int) -> None:
+        if not self.handles:
+            return
         name, handle, letter, stands = self._picked(pick)
         if name not in self.model.queues:
             return
+        if deletes:
+            self._delete(name, handle, letter, stands=stands)
+        else:
+            self._change_visibility(name, handle, letter, seconds, stands=stands)
+
+    def _delete(self, name: str, handle: str, letter: Letter | None, *, stands: bool) -> None:
         delete = partial(
             operations.delete_message, self.queue(name), handle, identity=self.plane.queues.identity, now_ms=self.now_ms
         )
@@ -287,12 +355,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
         if letter is not None:
             self.model.queues[name].letters.remove(letter)
 
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks, seconds=_seconds)
-    def change_visibility(self, pick: int, seconds: int) -> None:
-        name, handle, letter, stands = self._picked(pick)
-        if name not in self.model.queues:
-            return
+    def _change_visibility(self, name: str, handle: str, letter: Letter | None, seconds: int, *, stands: bool) -> None:
         request = pb.ChangeMessageVisibilityRequest(receipt_handle=handle, visibility_timeout=seconds)
         change = partial(
             operations.change_visibility,
@@ -322,7 +385,6 @@ class DeadLetterMachine(RuleBasedStateMachine):
 
     # --- policies and queues
 
-    @rule(name=_names, dlq=st.sampled_from(_DEAD), receives_max=st.integers(1, 3))
     def set_redrive_policy(self, name: str, dlq: str, receives_max: int) -> None:
         if name not in self.model.queues or name == dlq:
             return
@@ -340,30 +402,48 @@ class DeadLetterMachine(RuleBasedStateMachine):
             change()
             model.target, model.receives_max = dlq, receives_max
 
-    @rule(name=_names)
-    def remove_redrive_policy(self, name: str) -> None:
-        if name in self.model.queues:
-            self.plane.queues.set_attributes(self.queue(name), {"RedrivePolicy": ""}, self.now_ms)
-            self.model.queues[name].target = ""
-
-    @rule(name=st.sampled_from(_DEAD), permission=st.sampled_from(["allowAll", "allowAll", "denyAll", "byQueue"]))
-    def set_redrive_allow_policy(self, name: str, permission: str) -> None:
-        """It does not touch what is named already."""
+    def configure(self, name: str, what: str) -> None:
+        """What is deleted comes back empty, and as itself, the next time."""
         if name not in self.model.queues:
+            self._create(name)
             return
-        sources = {"allowAll": None, "denyAll": [], "byQueue": ["orders"]}[permission]
+        match what:
+            case "no policy":
+                self.plane.queues.set_attributes(self.queue(name), {"RedrivePolicy": ""}, self.now_ms)
+                self.model.queues[name].target = ""
+            case "purge":
+                self._purge(name)
+            case "delete" if name in _DEAD:
+                self._delete_queue(name)
+            case "allow":
+                self._set_redrive_allow_policy(name, "allowAll", None)
+            case "deny":
+                self._set_redrive_allow_policy(name, "denyAll", [])
+            case "by queue":
+                self._set_redrive_allow_policy(name, "byQueue", ["orders"])
+
+    def _set_redrive_allow_policy(self, name: str, permission: str, sources: list[str] | None) -> None:
+        """It does not touch what is named already."""
         policy: dict[str, object] = {"redrivePermission": permission}
         if sources:
             policy["sourceQueueArns"] = [self._arn(source) for source in sources]
         self.plane.queues.set_attributes(self.queue(name), {"RedriveAllowPolicy": json.dumps(policy)}, self.now_ms)
         self.model.queues[name].sources = sources
 
-    @rule(
-        name=_names,
-        retention_s=st.sampled_from([60, 3_600, 1_209_600]),
-        delay_s=st.sampled_from([0, 0, 3]),
-        visibility_s=st.sampled_from([0, 5, 30]),
-    )
+    def _purge(self, name: str) -> None:
+        try:
+            self.plane.queues.purge(SCOPE, self.full(name), self.now_ms)
+        except PurgeQueueInProgress:
+            return
+        self.model.queues[name].letters.clear()
+
+    def _delete_queue(self, name: str) -> None:
+        self.plane.queues.delete(SCOPE, self.full(name), self.now_ms)
+        del self.model.queues[name]
+        self.handles = [picked for picked in self.handles if picked[0] != name]
+        if self.model.task is not None and self.model.task.source == name:
+            self.model.task = None
+
     def set_attributes(self, name: str, retention_s: int, delay_s: int, visibility_s: int) -> None:
         if name not in self.model.queues:
             return
@@ -386,36 +466,18 @@ class DeadLetterMachine(RuleBasedStateMachine):
             visibility_s * 1000,
         )
 
-    @rule(name=st.sampled_from(_DEAD))
-    def delete_or_create_queue(self, name: str) -> None:
-        if name not in self.model.queues:
-            self._create(name)
-            return
-        self.plane.queues.delete(SCOPE, self.full(name), self.now_ms)
-        del self.model.queues[name]
-        self.handles = [picked for picked in self.handles if picked[0] != name]
-        if self.model.task is not None and self.model.task.source == name:
-            self.model.task = None
-
-    @rule(name=_names)
-    def purge(self, name: str) -> None:
-        if name not in self.model.queues:
-            return
-        try:
-            self.plane.queues.purge(SCOPE, self.full(name), self.now_ms)
-        except PurgeQueueInProgress:
-            return
-        self.model.queues[name].letters.clear()
-
     # --- move tasks
 
-    @precondition(lambda self: self.model.task is None)
-    @rule(
-        name=st.sampled_from(_DEAD),
-        destination=st.sampled_from(["", "", "", *_ALL]),
-        rate=st.sampled_from([None, None, 3]),
-    )
-    def start_move_task(self, name: str, destination: str, rate: int | None) -> None:
+    def move_task(self, name: str, destination: str, rate: int | None, cancels: bool) -> None:
+        """Starts one, or has the one that there is go on."""
+        if self.model.task is None:
+            self._start_move_task(name, destination, rate)
+        else:
+            if cancels:
+                self._cancel_move_task()
+            self._advance_move_task()
+
+    def _start_move_task(self, name: str, destination: str, rate: int | None) -> None:
         there = self.model.queues
         if name not in there or name == destination or (destination and destination not in there):
             return
@@ -429,9 +491,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
         start()
         self.model.task = ModelTask(name, destination, there[name].counts()[0])
 
-    @precondition(lambda self: self.model.task is not None)
-    @rule()
-    def cancel_move_task(self) -> None:
+    def _cancel_move_task(self) -> None:
         task = self.model.task
         assert task is not None
         found = self.plane.queues.move_tasks.list(SCOPE, self._arn(task.source), 1)[0]
@@ -439,9 +499,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
             assert self.plane.queues.move_tasks.cancel(SCOPE, found.handle) == task.moved
             task.status = "CANCELLING"
 
-    @precondition(lambda self: self.model.task is not None)
-    @rule()
-    def advance_move_task(self) -> None:
+    def _advance_move_task(self) -> None:
         """One slice: the oldest that anyone may have, as new messages; it ends when nothing is left for it."""
         self.model.tick(self.now_ms)
         task, tasks = self.model.task, self.plane.queues.move_tasks
@@ -483,35 +541,35 @@ class DeadLetterMachine(RuleBasedStateMachine):
 
     # --- time and trouble
 
-    @rule(ms=st.sampled_from([1, 1_000, 2_000, 30_000, 30_000, 61_000, 3_600_000]))
-    def pass_time(self, ms: int) -> None:
+    def pass_time(self, ms: int, rests: bool) -> None:
         self.plane.now_ms += ms
+        if rests:
+            self._come_to_rest()
 
-    @rule()
-    def come_to_rest(self) -> None:
+    def _come_to_rest(self) -> None:
         """Then nobody waits for what could be had."""
         self.plane.come_to_rest()
         self.model.tick(self.now_ms)
         for parked in self.parked:
             assert not self.model.queues[parked.name].deliverable(fifo=self.fifo)
 
-    @rule(steps=st.integers(1, 3))
-    def run_a_little(self, steps: int) -> None:
-        self.plane.run_a_little(steps)
+    def go_on(self, what: str) -> None:
+        match what:
+            case "rest":
+                self._come_to_rest()
+            case "a step":
+                self.plane.run_a_little(1)
+            case "sweep":
+                self.plane.sweeper.sweep()
+            case "restart":
+                self._restart()
+            case "failure":
+                self.plane.fail_the_commit()
 
-    @rule()
-    def sweep(self) -> None:
-        self.plane.sweeper.sweep()
-
-    @rule()
-    def restart(self) -> None:
+    def _restart(self) -> None:
         self.plane.settle()
         self.parked.clear()
         self.plane.open()
-
-    @rule()
-    def fail_the_commit(self) -> None:
-        self.plane.fail_the_commit()
 
     # --- what always holds
 
@@ -538,11 +596,11 @@ class DeadLetterMachine(RuleBasedStateMachine):
         """At rest nothing is wrong, and a task comes to its end."""
         if not hasattr(self, "plane"):
             return
-        self.restart()
+        self._restart()
         while self.model.task is not None:
             assert self.plane.queues.move_tasks.next_due_ms() < NEVER_MS
             self.plane.now_ms = max(self.now_ms, self.plane.queues.move_tasks.next_due_ms())
-            self.advance_move_task()
+            self._advance_move_task()
             self.plane.settle()
         self.plane.check_at_rest()
         self.every_queue_is_as_the_model_has_it()

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from heddle.v1 import queues_pb2 as pb
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker import limits
 from broker.errors import InvalidParameterValue, PurgeQueueInProgress
@@ -24,20 +24,76 @@ from broker.queues.fifo import FifoQueue
 from broker.queues.groups import Holder
 
 from .fifo_model import TOTAL_MS, WINDOW_MS, Accepted, Attempt, ModelFifoQueue, ModelMessage, check_taken
-from .histories import histories
+from .histories import Action, actions, histories
 from .virtual_plane import SCOPE, VirtualPlane
 
 _NAME: Final = "q.fifo"
 _STREAMS: Final = 2
 
 _seconds = st.sampled_from([0, 0, 1, 2, 30, 43_200])
-_timeouts = st.none() | _seconds
+_timeouts = st.sampled_from([None, None, 0, 1, 2, 30, 43_200])
 _picks = st.integers(0, 1 << 30)
-_who = st.sampled_from([None, None, *range(_STREAMS)])
+_few = st.sampled_from([1, 1, 2, 3, 10])
+_streams = st.integers(0, _STREAMS - 1)
 _bodies = st.sampled_from([b"one", b"two", None, None, None])  # None: one that is new
 _hash_of_one = sha256(b"one").hexdigest()
-_deduplication_ids = st.sampled_from([None, None, None, None, "x", "y", _hash_of_one])  # None: new, or of the content
-_entry = st.tuples(st.sampled_from("aaabbcde"), _bodies, _deduplication_ids)
+_deduplication_ids = st.sampled_from([None, None, None, "x", "x", "y", _hash_of_one])  # None: new, or of the content
+_entry = st.tuples(st.sampled_from("aaaabbcd"), _bodies, _deduplication_ids)
+
+_ACTIONS: Final = actions(
+    {
+        "send": (5, {"entries": st.lists(_entry, min_size=1, max_size=6), "batch": st.booleans()}),
+        "receive": (
+            4,
+            {
+                "count": st.integers(1, 10),
+                "timeout_s": _timeouts,
+                "attempt_id": st.sampled_from(["", "", "", "s", "s", "t"]),
+            },
+        ),
+        "receive_by_a_stream": (
+            4,
+            {"count": st.sampled_from([1, 1, 2, 3, 10]), "timeout_s": _timeouts, "who": _streams},
+        ),
+        "park": (3, {"credit": st.integers(1, 10), "timeout_s": _timeouts, "who": st.none() | _streams}),
+        "settle": (5, {"pick": _picks, "deletes": st.booleans(), "seconds": _seconds}),
+        "settle_by_a_stream": (
+            4,
+            {
+                "pick": _picks,
+                "length": st.integers(1, 4),
+                "what": st.sampled_from(["acknowledge", "acknowledge", "give back", "give back", "extend"]),
+                "seconds": _seconds,
+            },
+        ),
+        "end_a_stream": (1, {"who": _streams, "keep": st.booleans()}),
+        "set_attributes": (
+            1,
+            {
+                "retention_s": st.sampled_from([60, 3_600, 1_209_600, 1_209_600]),
+                "delay_s": st.sampled_from([0, 0, 3, 40]),
+                "visibility_s": st.sampled_from([0, 5, 30]),
+                "content_based": st.booleans(),
+                "per_group": st.booleans(),
+            },
+        ),
+        "pass_time": (
+            3,
+            {
+                "ms": st.sampled_from([1, 500, 1_000, 1_000, 2_000, 2_000, 30_000, 61_000, 300_000, 43_200_000]),
+                "rests": st.booleans(),
+            },
+        ),
+        "go_on": (
+            4,
+            {
+                "what": st.sampled_from(
+                    ["rest", "rest", "a step", "a step", "sweep", "restart", "failed commit", "purge"]
+                )
+            },
+        ),
+    }
+)
 
 
 @dataclass
@@ -126,9 +182,13 @@ class FifoMachine(RuleBasedStateMachine):
         assert isinstance(queue, FifoQueue)
         return queue
 
+    @rule(action=_ACTIONS)
+    def act(self, action: Action) -> None:
+        method, arguments = action
+        getattr(self, method)(**arguments)
+
     # --- sending
 
-    @rule(entries=st.lists(_entry, min_size=1, max_size=6), batch=st.booleans())
     def send(self, entries: list[tuple[str, bytes | None, str | None]], batch: bool) -> None:
         self.model.tick(self.now_ms)
         requested = [self._requested(*entry) for entry in entries]
@@ -186,12 +246,16 @@ class FifoMachine(RuleBasedStateMachine):
 
     # --- receiving
 
-    @rule(count=st.integers(1, 10), timeout_s=_timeouts, who=_who)
-    def receive(self, count: int, timeout_s: int | None, who: int | None) -> None:
+    def receive(self, count: int, timeout_s: int | None, attempt_id: str) -> None:
+        if attempt_id:
+            self._receive_attempt(count, timeout_s, attempt_id)
+        else:
+            self.take(count, timeout_s, None)
+
+    def receive_by_a_stream(self, count: int, timeout_s: int | None, who: int) -> None:
         self.take(count, timeout_s, who)
 
-    @rule(count=st.integers(1, 10), timeout_s=_timeouts, attempt_id=st.sampled_from("st"))
-    def receive_attempt(self, count: int, timeout_s: int | None, attempt_id: str) -> None:
+    def _receive_attempt(self, count: int, timeout_s: int | None, attempt_id: str) -> None:
         self.model.tick(self.now_ms)
         attempt = self.model.attempts.get(attempt_id)
         if attempt is not None and attempt.expires_ms <= self.now_ms:
@@ -221,8 +285,8 @@ class FifoMachine(RuleBasedStateMachine):
             message.hide(attempt.timeout_ms, self.now_ms)
         self._check_answer(answer, untouched)
 
-    @rule(credit=st.integers(1, 10), timeout_s=_timeouts, who=_who)
     def park(self, credit: int, timeout_s: int | None, who: int | None) -> None:
+        """A stream stands in line once."""
         if who is None or not any(other.who == who for other in self.parked):
             self.parked.append(_Parked(self, credit, timeout_s, who))
             self.queue.park(self.parked[-1])
@@ -296,10 +360,16 @@ class FifoMachine(RuleBasedStateMachine):
 
     # --- what becomes of received messages
 
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks)
-    def delete(self, pick: int) -> None:
+    def settle(self, pick: int, deletes: bool, seconds: int) -> None:
+        if not self.handles:
+            return
         handle, message, stands = self._picked(pick)
+        if deletes:
+            self._delete(handle, message, stands=stands)
+        else:
+            self._change_visibility(handle, message, seconds, stands=stands)
+
+    def _delete(self, handle: str, message: ModelMessage | None, *, stands: bool) -> None:
         delete = partial(
             operations.delete_message, self.queue, handle, identity=self.plane.queues.identity, now_ms=self.now_ms
         )
@@ -311,10 +381,7 @@ class FifoMachine(RuleBasedStateMachine):
         if message is not None:
             del self.model.messages[message.sequence]
 
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks, seconds=_seconds)
-    def change_visibility(self, pick: int, seconds: int) -> None:
-        handle, message, stands = self._picked(pick)
+    def _change_visibility(self, handle: str, message: ModelMessage | None, seconds: int, *, stands: bool) -> None:
         request = pb.ChangeMessageVisibilityRequest(receipt_handle=handle, visibility_timeout=seconds)
         change = partial(
             operations.change_visibility, self.queue, request, identity=self.plane.queues.identity, now_ms=self.now_ms
@@ -340,29 +407,27 @@ class FifoMachine(RuleBasedStateMachine):
 
     # --- streams
 
-    @precondition(lambda self: any(stream.held for stream in self.streams))
-    @rule(pick=_picks, length=st.integers(1, 4))
-    def acknowledge(self, pick: int, length: int) -> None:
-        _, lo, hi, delivery_id = self._held(pick, length)
-        self.queue.acknowledge(lo, hi, self.now_ms, delivery_id=delivery_id)
-        for message in self._theirs(lo, hi, delivery_id):
-            del self.model.messages[message.sequence]
-
-    @precondition(lambda self: any(stream.held for stream in self.streams))
-    @rule(pick=_picks, length=st.integers(1, 4), seconds=_seconds)
-    def extend(self, pick: int, length: int, seconds: int) -> None:
-        _, lo, hi, delivery_id = self._held(pick, length)
-        theirs = self._theirs(lo, hi, delivery_id)
-        changed = self.queue.extend(lo, hi, seconds * 1000, self.now_ms, delivery_id=delivery_id)
-        assert changed == len(theirs)
-        for message in theirs:
-            message.hide(min(seconds * 1000, max(0, message.received_ms + TOTAL_MS - self.now_ms)), self.now_ms)
-
-    @precondition(lambda self: any(stream.held for stream in self.streams))
-    @rule(pick=_picks, length=st.integers(1, 4), delay_s=st.sampled_from([0, 0, 2]))
-    def give_back(self, pick: int, length: int, delay_s: int) -> None:
-        """With what follows in the groups that the stream holds, as a nack does."""
+    def settle_by_a_stream(self, pick: int, length: int, what: str, seconds: int) -> None:
+        if not any(stream.held for stream in self.streams):
+            return
         who, lo, hi, delivery_id = self._held(pick, length)
+        if what == "give back":
+            self._give_back(who, lo, hi, delivery_id, delay_s=seconds)
+            return
+        theirs = self._theirs(lo, hi, delivery_id)
+        if what == "acknowledge":
+            self.queue.acknowledge(lo, hi, self.now_ms, delivery_id=delivery_id)
+            for message in theirs:
+                del self.model.messages[message.sequence]
+        else:
+            changed = self.queue.extend(lo, hi, seconds * 1000, self.now_ms, delivery_id=delivery_id)
+            assert changed == len(theirs)
+            for message in theirs:
+                left_ms = max(0, message.received_ms + TOTAL_MS - self.now_ms)
+                message.hide(min(seconds * 1000, left_ms), self.now_ms)
+
+    def _give_back(self, who: int, lo: int, hi: int, delivery_id: int, *, delay_s: int) -> None:
+        """With what follows in the groups that the stream holds, as a nack does."""
         here = self._in_window()
         self.model.groups.found(here)
         expected = {message.sequence for message in self._theirs(lo, hi, delivery_id)}
@@ -377,8 +442,7 @@ class FifoMachine(RuleBasedStateMachine):
         for sequence in expected.union(later):
             self.model.messages[sequence].hide(delay_s * 1000, self.now_ms)
 
-    @rule(who=st.integers(0, _STREAMS - 1), keep=st.booleans())
-    def a_stream_ends(self, who: int, keep: bool) -> None:
+    def end_a_stream(self, who: int, keep: bool) -> None:
         self.model.tick(self.now_ms)
         stream = self.streams[who]
         for parked in [parked for parked in self.parked if parked.who == who]:
@@ -410,8 +474,7 @@ class FifoMachine(RuleBasedStateMachine):
 
     # --- the queue
 
-    @rule()
-    def purge(self) -> None:
+    def _purge(self) -> None:
         self.model.tick(self.now_ms)
         try:
             self.plane.queues.purge(SCOPE, _NAME, self.now_ms)
@@ -421,13 +484,6 @@ class FifoMachine(RuleBasedStateMachine):
         self.model.history.clear()
         self.model.attempts.clear()
 
-    @rule(
-        retention_s=st.sampled_from([60, 3_600, 1_209_600]),
-        delay_s=st.sampled_from([0, 0, 3, 40]),
-        visibility_s=st.sampled_from([0, 5, 30]),
-        content_based=st.booleans(),
-        per_group=st.booleans(),
-    )
     def set_attributes(
         self, retention_s: int, delay_s: int, visibility_s: int, content_based: bool, per_group: bool
     ) -> None:
@@ -448,24 +504,12 @@ class FifoMachine(RuleBasedStateMachine):
 
     # --- time and trouble
 
-    @rule(ms=st.sampled_from([1, 500, 1_000, 2_000, 30_000, 61_000, 300_000, 43_200_000]))
-    def pass_time(self, ms: int) -> None:
+    def pass_time(self, ms: int, rests: bool) -> None:
         self.plane.now_ms += ms
+        if rests:
+            self._come_to_rest()
 
-    @rule()
-    def run_timers(self) -> None:
-        self.plane.run_timers()
-
-    @rule(steps=st.integers(1, 3))
-    def run_a_little(self, steps: int) -> None:
-        self.plane.run_a_little(steps)
-
-    @rule()
-    def sweep(self) -> None:
-        self.plane.sweeper.sweep()
-
-    @rule()
-    def come_to_rest(self) -> None:
+    def _come_to_rest(self) -> None:
         """Then nobody waits for what could be had."""
         self.plane.come_to_rest()
         self.model.tick(self.now_ms)
@@ -475,16 +519,26 @@ class FifoMachine(RuleBasedStateMachine):
             for parked in self.parked:
                 assert not self.model.groups.deliverable(here, parked.who)
 
-    @rule()
-    def restart(self) -> None:
+    def go_on(self, what: str) -> None:
+        match what:
+            case "rest":
+                self._come_to_rest()
+            case "a step":
+                self.plane.run_a_little(1)
+            case "sweep":
+                self.plane.sweeper.sweep()
+            case "restart":
+                self._restart()
+            case "failure":
+                self.plane.fail_the_commit()
+            case "purge":
+                self._purge()
+
+    def _restart(self) -> None:
         self.plane.settle()
         self.plane.open()
         self.model.forget_callers()
         self._open_streams()
-
-    @rule()
-    def fail_the_commit(self) -> None:
-        self.plane.fail_the_commit()
 
     # --- what always holds
 
@@ -517,7 +571,7 @@ class FifoMachine(RuleBasedStateMachine):
         """At rest nothing is wrong, and whatever is left can be had."""
         try:
             if hasattr(self, "plane"):
-                self.restart()
+                self._restart()
                 self.plane.check_at_rest()
                 self.model.tick(self.now_ms)
                 assert self.queue.counts(self.now_ms) == self.model.counts()
