@@ -104,7 +104,12 @@ class Broker:
     def bury(self, origin: str, *bodies: str, dlq: str = "dlq") -> None:
         """The messages are dead letters of ``origin``."""
         self.send(origin, *bodies)
-        for entry, lo, hi in oldest_visible(self[origin], len(bodies), self.now_ms):
+        self.fail(origin, dlq, len(bodies))
+
+    def fail(self, origin: str, dlq: str, count: int) -> None:
+        """Messages are received, and go to the dead-letter queue."""
+        self[origin].receive(count, visibility_ms=0, now_ms=self.now_ms)
+        for entry, lo, hi in oldest_visible(self[origin], count, self.now_ms):
             move(self[origin], entry, lo, hi, self[dlq], now_ms=self.now_ms, as_new=False)
         self.commit()
 
@@ -251,9 +256,7 @@ def test_messages_that_arrive_meanwhile_are_not_sent_round_in_circles(broker: Br
     broker.bury("orders", "1", "2", "3")
     broker.start(rate=1)
     while broker.step():
-        for entry, lo, hi in oldest_visible(broker["orders"], 10, broker.now_ms):  # they fail again
-            move(broker["orders"], entry, lo, hi, broker["dlq"], now_ms=broker.now_ms, as_new=False)
-        broker.commit()
+        broker.fail("orders", "dlq", 10)  # again
     task = broker.newest()
     assert (task.status, task.moved) == (Status.COMPLETED, 3)
     assert sorted(broker.bodies("dlq")) == ["1", "2", "3"]
@@ -272,9 +275,7 @@ def test_what_has_expired_is_not_made_young_again(broker: Broker) -> None:
     broker.send("orders", "old")
     broker.now_ms += 50_000
     broker.bury("bills", "young")
-    ((entry, lo, hi),) = oldest_visible(broker["orders"], 1, broker.now_ms)
-    move(broker["orders"], entry, lo, hi, broker["dlq"], now_ms=broker.now_ms, as_new=False)
-    broker.commit()
+    broker.fail("orders", "dlq", 1)
     broker.queues.set_attributes(broker["dlq"], {"MessageRetentionPeriod": "60"}, broker.now_ms)
     broker.now_ms += 20_000
     broker.start()
@@ -351,10 +352,7 @@ def send_ordered(broker: Broker, name: str, *messages: tuple[str, str], ids: lis
 
 def bury_ordered(broker: Broker, *messages: tuple[str, str]) -> None:
     send_ordered(broker, "orders.fifo", *messages)
-    for entry, lo, hi in oldest_visible(broker["orders.fifo"], len(messages), broker.now_ms):
-        source, destination = broker["orders.fifo"], broker["dlq.fifo"]
-        move(source, entry, lo, hi, destination, now_ms=broker.now_ms, as_new=False)
-    broker.commit()
+    broker.fail("orders.fifo", "dlq.fifo", len(messages))
 
 
 def test_a_fifo_queue_gets_its_groups_back_in_order_and_deduplication_swallows_nothing(broker: Broker) -> None:
