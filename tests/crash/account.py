@@ -13,6 +13,10 @@ def family(body: str) -> str:
     return body.partition(":")[0]
 
 
+def _short(body: str) -> str:
+    return body[:40]
+
+
 @dataclass(slots=True)
 class Account:
     """``violations``: one sentence each. Bodies are unique; a message id belongs to one body."""
@@ -59,22 +63,24 @@ class Account:
         self.received += 1
         self.dead_letters += dead_letter
         if body not in self.attempted:
-            self.violations.append(f"nobody sent {body}")
+            self.violations.append(f"nobody sent {_short(body)}")
         self._identify(body, message_id)
         if family(body).endswith(".fifo"):
             self._follow(body, dead_letter=dead_letter)
 
     def came_back(self, body: str) -> None:
-        self.violations.append(f"{body} came back, although its removal was confirmed")
+        self.violations.append(f"{_short(body)} came back, although its removal was confirmed")
 
     def settle(self, left: list[str]) -> None:
         """``left``: the bodies drained at the end."""
         if len(set(left)) != len(left):
-            twice = [body for body, times in Counter(left).items() if times > 1]
+            twice = [_short(body) for body, times in Counter(left).items() if times > 1]
             self.violations.append(f"{len(left) - len(set(left))} messages were drained twice: {twice[:3]}")
-        self.violations.extend(f"{body} came back at the end" for body in self.removed.intersection(left))
+        self.violations.extend(f"{_short(body)} came back at the end" for body in self.removed.intersection(left))
         lost = self.acknowledged - self.removing - set(left)
-        self.violations.extend(f"{body} is lost: it was acknowledged and never removed" for body in sorted(lost))
+        self.violations.extend(
+            f"{_short(body)} is lost: it was acknowledged and never removed" for body in sorted(lost)
+        )
 
     def _follow(self, body: str, *, dead_letter: bool) -> None:
         """The messages of a group are sent in the order of their numbers, and so they come for the first time. A
@@ -92,6 +98,7 @@ class Account:
 
     def _identify(self, body: str, message_id: str) -> None:
         if self._body_by_id.setdefault(message_id, body) != body:
-            self.violations.append(f"message id {message_id} belongs to {body} and {self._body_by_id[message_id]}")
+            other = self._body_by_id[message_id]
+            self.violations.append(f"message id {message_id} belongs to {_short(body)} and {_short(other)}")
         if self._id_by_body.setdefault(body, message_id) != message_id and family(body) not in self.redriven:
-            self.violations.append(f"{body} has the message ids {message_id} and {self._id_by_body[body]}")
+            self.violations.append(f"{_short(body)} has the message ids {message_id} and {self._id_by_body[body]}")
