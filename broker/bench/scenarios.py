@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from broker.bench import backlog, dead_letters, duplicates, idle, mixed, ordered, steady
+from broker.bench import backlog, dead_letters, duplicates, fairness, idle, mixed, ordered, steady
 from broker.bench.compare import Setting
 from broker.bench.measure import Plan
 from broker.bench.rows import Row
@@ -25,4 +25,5 @@ SCENARIOS = {
     "fifo": Scenario(ordered.PLAN, ordered.run),
     "dead-letters": Scenario(dead_letters.PLAN, dead_letters.run),
     "dedup": Scenario(duplicates.PLAN, duplicates.run),
+    "fairness": Scenario(fairness.PLAN, fairness.run),
 }
