@@ -193,33 +193,6 @@ class RunMap:
             done += 1
         return False
 
-    def receive(self, count: int, now_ms: int, until_ms: int, delivery_id: int) -> list[Received]:
-        """Takes up to ``count`` visible messages, lowest sequence numbers first, and puts them in flight.
-
-        With ``until_ms`` at or before ``now_ms`` (a visibility timeout of 0) they stay visible, but count as received,
-        and each is taken once.
-        """
-        taken: list[Received] = []
-        state = State.IN_FLIGHT if until_ms > now_ms else State.VISIBLE
-        still_visible: list[tuple[int, int]] = []
-        while count > 0 and (run := self.first_visible()) is not None:
-            heappop(self._visible)
-            lo, hi = run.lo, min(run.hi, run.lo + count)
-            first_ms = run.first_received_ms or now_ms
-            receive_count = run.receive_count + 1
-            taken.append(Received(lo, hi, receive_count, first_ms))
-            count -= hi - lo
-            self._cut(run, lo, hi)
-            self.counts[State.IN_FLIGHT] += hi - lo
-            self._insert(
-                Run(lo, hi, State.IN_FLIGHT, max(until_ms, now_ms), receive_count, first_ms, now_ms, delivery_id)
-            )
-            if state is State.VISIBLE:
-                still_visible.append((lo, hi))
-        for lo, hi in still_visible:
-            self.set_state(lo, hi, State.VISIBLE, 0)
-        return taken
-
     def take(self, lo: int, hi: int, now_ms: int, until_ms: int, delivery_id: int) -> list[Received]:
         """Puts the messages of [lo, hi), all of them visible, in flight. With ``until_ms`` at ``now_ms`` they are due
         at once: the caller makes them visible again."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from broker.queues.runs import NEVER_MS, Run, RunMap, State
+from broker.queues.runs import NEVER_MS, Received, Run, RunMap, State
 
 History = tuple[int, int, int, int, int, int]
 _LIMIT = 60
@@ -38,7 +38,16 @@ class RunMapMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 9), timeout_ms=st.sampled_from([0, 5, 20]))
     def receive(self, count: int, timeout_ms: int) -> None:
         self.deliveries += 1
-        taken = self.runs.receive(count, self.now_ms, self.now_ms + timeout_ms, self.deliveries)
+        taken: list[Received] = []
+        left = count
+        while left and (run := self.runs.first_visible()) is not None:
+            part = self.runs.take(
+                run.lo, min(run.hi, run.lo + left), self.now_ms, self.now_ms + timeout_ms, self.deliveries
+            )
+            taken.extend(part)
+            left -= sum(each.hi - each.lo for each in part)
+        for each in taken if timeout_ms == 0 else ():
+            self.runs.set_state(each.lo, each.hi, State.VISIBLE, 0)
         expected = [s for s, history in sorted(self.model.items()) if history[0] == State.VISIBLE][:count]
         assert [s for part in taken for s in range(part.lo, part.hi)] == expected
         for part in taken:
