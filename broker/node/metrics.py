@@ -32,6 +32,16 @@ _QUEUE_GAUGES: Final = (
         "in_flight_groups",
         "FIFO queues: message groups with messages in flight (AWS ApproximateNumberOfGroupsWithInflightMessages).",
     ),
+    (
+        "quiet_visible_messages",
+        "Standard queues: visible messages of groups that are not noisy "
+        "(AWS ApproximateNumberOfMessagesVisibleInQuietGroups).",
+    ),
+    (
+        "quiet_in_flight_messages",
+        "Standard queues: messages in flight of groups that are not noisy "
+        "(AWS ApproximateNumberOfMessagesNotVisibleInQuietGroups).",
+    ),
     ("noisy_groups", "Standard queues: groups that others are delivered before (AWS ApproximateNumberOfNoisyGroups)."),
 )
 _QUEUE_COUNTERS: Final = (
@@ -167,6 +177,9 @@ def _add(row: dict[str, float], queue: Queue, now_ms: int) -> None:
         _sum(row, "in_flight_groups", queue.groups_in_flight())
     else:
         _sum(row, "noisy_groups", queue.noisy_groups())
+        noisy_visible, noisy_in_flight = queue.noisy_messages()
+        _sum(row, "quiet_visible_messages", visible - noisy_visible)
+        _sum(row, "quiet_in_flight_messages", in_flight - noisy_in_flight)
     oldest_ms = queue.oldest_sent_ms()
     age_seconds = 0.0 if oldest_ms is None else (now_ms - oldest_ms) / 1000
     row["oldest_message_age_seconds"] = max(row.get("oldest_message_age_seconds", 0.0), age_seconds)

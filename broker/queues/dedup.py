@@ -28,8 +28,8 @@ from broker.store.keys import SEQUENCE_END, pair, pair_sequence
 
 _ROW_IDS_MAX: Final = 512  # a duplicate costs the decoding of a row, about 40 µs
 _ROWS_DECODED_MAX: Final = 4  # kept until the next commit: who repeats one message repeats its neighbours
-_LOAD_ROWS_MAX: Final = 8  # one slice of loading, at most 2 ms
-_EXPIRE_ROWS_MAX: Final = 32  # one slice of deleting
+_LOAD_ROWS_MAX: Final = 8  # one slice of loading: 2 to 4 ms, if the rows are full
+_EXPIRE_ROWS_MAX: Final = 64  # one slice of deleting
 _HEADER_SEQUENCE: Final = 0  # no message has it. Its row holds the sequence number below which rows are cleared.
 
 

@@ -238,6 +238,10 @@ class Queue(Settling):
         """Tenants that others are delivered before (fair queues)."""
         return self._window.noisy if isinstance(self._window, Tenants) else 0
 
+    def noisy_messages(self) -> tuple[int, int]:
+        """Messages of those tenants: visible, and in flight."""
+        return self._window.noisy_messages() if isinstance(self._window, Tenants) else (0, 0)
+
     def at_in_flight_limit(self) -> bool:
         return self.state.runs.counts[State.IN_FLIGHT] >= limits.IN_FLIGHT_MESSAGES_MAX
 

@@ -60,11 +60,9 @@ class Tenants(Window[Tenant]):
             if tenant is not None:
                 tenant.sent_ms = now_ms
 
-    def in_quiet_groups(self) -> tuple[int, int]:
-        """Messages of tenants that are not noisy: visible, and in flight."""
-        waiting = self.waiting - sum(sum(1 for _ in tenant.waiting) for tenant in self._noisy)
-        flight = self._runs.counts[State.IN_FLIGHT] - sum(tenant.in_flight for tenant in self._noisy)
-        return waiting, flight
+    def noisy_messages(self) -> tuple[int, int]:
+        """Messages of noisy tenants, visible (within the window) and in flight."""
+        return sum(len(tenant.waiting) for tenant in self._noisy), sum(tenant.in_flight for tenant in self._noisy)
 
     # --- who is next
 

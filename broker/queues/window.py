@@ -33,6 +33,9 @@ class Numbers:
     def last(self) -> int:
         return self.more[-1] if self.more else self.first
 
+    def __len__(self) -> int:
+        return (1 + len(self.more or ())) if self.first else 0
+
     def __iter__(self) -> Iterator[int]:
         if self.first:
             yield self.first

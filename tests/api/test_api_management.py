@@ -360,7 +360,9 @@ def test_noisy_groups_are_counted(running: Broker, stub: pb_grpc.QueuesStub, nam
     send("quiet", 1)
     for _ in range(4):
         stub.ReceiveMessage(pb.ReceiveMessageRequest(queue_url=name, max_number_of_messages=10))
-    assert (
-        f'heddle_queue_noisy_groups{{account="000000000000",queue="{name}",region="us-east-1"}} 1.0'
-        in (running.get("/metrics")[1])
-    )
+    metrics = running.get("/metrics")[1]
+    labels = f'{{account="000000000000",queue="{name}",region="us-east-1"}}'
+    assert f"heddle_queue_noisy_groups{labels} 1.0" in metrics
+    # 40 in flight: the loud one's from the thirtieth on, and the quiet message among them
+    assert f"heddle_queue_quiet_visible_messages{labels} 0.0" in metrics
+    assert f"heddle_queue_quiet_in_flight_messages{labels} 1.0" in metrics
