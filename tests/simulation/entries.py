@@ -77,6 +77,8 @@ class Entry:
     ``disturbed_ms``: when somebody last changed its visibility, perhaps by a handle or a delivery that was not
     the last: of a receive before that nothing follows. ``place``: the queue where it was seen last. ``former_ids``:
     its message ids before it was redriven; ``reborn_ms``: by when it was. ``repeated``: it repeats another attempt.
+    ``takes``: receives that clients learned of; ``uncounted``: the last of them may not count, since it was given back
+    unhandled.
     """
 
     body: str
@@ -96,6 +98,8 @@ class Entry:
     held_until_ms: int = 0
     hold: Hold | None = None
     receive_count: int = 0
+    takes: int = 0
+    uncounted: bool = False
     disturbed_ms: int = 0
     purges_seen: int = 0
     place: str = ""

@@ -126,7 +126,7 @@ class Ledger:
         """A message was handed out. Receive counts tell the order of the receives, which is not that of the answers."""
         count = receipt.receive_count
         entry = self.entries.get(receipt.body)
-        if entry is not None and entry.message_id not in {"", receipt.message_id}:
+        if entry is not None and receipt.message_id not in {entry.message_id, *entry.former_ids}:
             self._check_hold(entry, receipt)  # of what it was before it was redriven
         entry = self.seen(receipt.body, receipt.message_id, receipt.queue, receipt.called_ms, receipt.now_ms)
         self.received += 1
@@ -135,11 +135,14 @@ class Ledger:
         _check_dead_letter(entry, receipt)
         if receipt.queue.plan.fifo and entry.place == receipt.queue.name:
             self._check_order(entry, receipt)
-        if count == entry.receive_count:
+        if count == entry.receive_count and not entry.uncounted:
             raise Violation(f"{entry.body} was handed out twice with receive count {count}")
-        if count > entry.receive_count:
+        if count >= entry.receive_count:
             self._check_hold(entry, receipt)
             entry.receive_count, entry.hold = count, receipt.hold
+            entry.takes += 1
+            # What was given back just then may have been this receive already.
+            entry.uncounted = entry.uncounted and receipt.called_ms <= entry.disturbed_ms
             entry.held_from_ms = receipt.now_ms
             entry.held_until_ms = receipt.until_ms if receipt.called_ms > entry.disturbed_ms else 0
         self.dead_letters += receipt.queue.is_dead_letter_queue
@@ -254,7 +257,7 @@ class Removal:
         self._ledger, self._queue, self._by_delivery = ledger, queue, by_delivery
         self._entries = [entry for entry, _ in received]
         self._known = [
-            (entry, message_id, entry.receive_count)
+            (entry, message_id, entry.takes)
             for entry, message_id in received
             if entry.acked_ms is not None or entry.message_id
         ]
@@ -263,10 +266,10 @@ class Removal:
 
     def done(self, now_ms: int) -> None:
         """What may have been elsewhere when the removal came is in doubt for ever, but never again in this queue."""
-        for entry, message_id, receive_count in self._known:
+        for entry, message_id, takes in self._known:
             if entry.gone or entry.message_id != message_id or entry.place != self._queue.name:
                 continue
-            held = entry.receive_count == receive_count and now_ms < entry.held_until_ms
+            held = entry.takes == takes and now_ms < entry.held_until_ms
             if self._by_delivery is not None and not (held and entry.hold is self._by_delivery):
                 continue
             if message_id:

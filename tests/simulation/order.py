@@ -32,11 +32,11 @@ class Orders:
         known = group.entries.setdefault(sequence, entry)
         if known is not entry:
             raise Violation(f"{known.body} and {entry.body} are both number {sequence} of {receipt.queue.name}")
-        if receipt.receive_count == 1:
+        if receipt.receive_count == 1 and sequence not in group.first_ms:
             for later, delivered_ms in group.first_ms.items():
                 if later > sequence and delivered_ms < receipt.called_ms:
                     raise Violation(f"{group.entries[later].body} overtook {entry.body} of its group")
-            group.first_ms[sequence] = min(receipt.now_ms, group.first_ms.get(sequence, receipt.now_ms))
+            group.first_ms[sequence] = receipt.now_ms
         for earlier in list(group.entries.values()):
             if earlier.sequence < sequence and _holds(earlier, receipt):
                 yield earlier

@@ -132,9 +132,11 @@ class ConsumingClient:
                 self._drop(first, end)
             elif choice < (1 + self._acks) / 2:
                 delay_s = random.choice((0, 0, 2))
-                nack = request.nacks.add(delay_seconds=delay_s)
+                nack = request.nacks.add(delay_seconds=delay_s, unhandled=random.random() < 0.3)
                 nack.range.first, nack.range.end = first, end
                 self._until(entries, delay_s)
+                if nack.unhandled:
+                    self._uncount(entries)
                 self._return_later(entries)
                 self._drop(first, end)
             else:
@@ -168,7 +170,14 @@ class ConsumingClient:
         if not self._account.plan.fifo:
             return
         self._returning.update((entry.group, self._requests) for entry in entries)
-        self._until([entry for entry, _ in self._held.values() if entry.group in self._returning], 0)
+        later = [entry for entry, _ in self._held.values() if entry.group in self._returning]
+        self._until(later, 0)
+        self._uncount(later)
+
+    def _uncount(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if entry.hold is self._hold:
+                entry.uncounted = True
 
     def _drop(self, first: int, end: int) -> None:
         for sequence in range(first, end):
@@ -219,6 +228,8 @@ class ConsumingClient:
             origin=delivery.dead_letter_queue_source_arn,
         )
         entry = world.ledger.taken(receipt)
+        if going_back:
+            self._uncount([entry])
         self._held[delivery.base_sequence + offset] = (entry, message_id)
         self._delivered.append(entry)
         self.received += 1
