@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.queues.groups import Groups, Holder
 from broker.queues.runs import RunMap, State
 
 from .fifo_model import ModelGroups, ModelMessage, check_taken
-from .histories import histories
+from .histories import Action, actions, histories
 
 _HOLDERS = 2
 _ROUND_MS = 10
@@ -18,6 +18,30 @@ _ROUND_MS = 10
 _who = st.sampled_from([None, None, *range(_HOLDERS)])
 _names = st.lists(st.sampled_from(["a", "a", "a", "b", "b", "c", "d", "e", "f", "g"]), min_size=1, max_size=8)
 _picks = st.integers(0, 1 << 30)
+
+_ACTIONS = actions(
+    {
+        "append": (6, {"names": _names, "delay_ms": st.sampled_from([0, 0, 0, 15]), "moved": st.booleans()}),
+        "skip_sequence_numbers": (1, {}),
+        "take": (
+            8,
+            {
+                "count": st.integers(1, 12),
+                "who": _who,
+                "timeout_ms": st.sampled_from([0, 10, 10, 25, 60, 60]),
+                "fates": st.lists(st.booleans(), min_size=12, max_size=12),
+            },
+        ),
+        "delete": (3, {"pick": _picks, "length": st.integers(1, 4)}),
+        "change_visibility": (
+            5,
+            {"pick": _picks, "length": st.integers(1, 4), "timeout_ms": st.sampled_from([0, 0, 10, 40])},
+        ),
+        "end_a_stream": (1, {"who": st.integers(0, _HOLDERS - 1)}),
+        "pass_time": (2, {"rounds": st.integers(1, 3)}),
+        "restart": (2, {}),
+    }
+)
 
 
 class GroupsMachine(RuleBasedStateMachine):
@@ -81,7 +105,11 @@ class GroupsMachine(RuleBasedStateMachine):
 
     # --- messages
 
-    @rule(names=_names, delay_ms=st.sampled_from([0, 0, 0, 15]), moved=st.booleans())
+    @rule(action=_ACTIONS)
+    def act(self, action: Action) -> None:
+        method, arguments = action
+        getattr(self, method)(**arguments)
+
     def append(self, names: list[str], delay_ms: int, moved: bool) -> None:
         """``moved``: as dead letters come, which look for room first."""
         base, self.next_sequence = self.next_sequence, self.next_sequence + len(names)
@@ -94,17 +122,10 @@ class GroupsMachine(RuleBasedStateMachine):
             self.groups.append(base, names, visible=not delay_ms)
         self._note_turn()
 
-    @rule()
     def skip_sequence_numbers(self) -> None:
         """As after a failed commit."""
         self.next_sequence += 3
 
-    @rule(
-        count=st.integers(1, 12),
-        who=_who,
-        timeout_ms=st.sampled_from([0, 10, 10, 25, 60]),
-        fates=st.lists(st.booleans(), min_size=12, max_size=12),
-    )
     def take(self, count: int, who: int | None, timeout_ms: int, fates: list[bool]) -> None:
         """``fates``: whether a message turns out to be a dead letter or expired."""
         self._look_ahead()
@@ -148,9 +169,9 @@ class GroupsMachine(RuleBasedStateMachine):
             since = self.since[name]
             assert since is None or not waits or waits[-1] <= since
 
-    @precondition(lambda self: self.messages)
-    @rule(pick=_picks, length=st.integers(1, 4))
     def delete(self, pick: int, length: int) -> None:
+        if not self.messages:
+            return
         first = list(self.messages)[pick % len(self.messages)]
         self.runs.delete(first, first + length)
         lost = [sequence for sequence in range(first, first + length) if sequence in self.messages]
@@ -159,10 +180,10 @@ class GroupsMachine(RuleBasedStateMachine):
             self._forget(sequence)
         self._note_turn(lost=names)
 
-    @precondition(lambda self: any(message.in_flight for message in self.messages.values()))
-    @rule(pick=_picks, length=st.integers(1, 3), timeout_ms=st.sampled_from([0, 0, 10, 40]))
     def change_visibility(self, pick: int, length: int, timeout_ms: int) -> None:
         flight = sorted(sequence for sequence, message in self.messages.items() if message.in_flight)
+        if not flight:
+            return
         first = flight[pick % len(flight)]
         for sequence in range(first, first + length):
             message = self.messages.get(sequence)
@@ -178,20 +199,17 @@ class GroupsMachine(RuleBasedStateMachine):
 
     # --- streams, time and restarts
 
-    @rule(who=st.integers(0, _HOLDERS - 1))
-    def a_stream_ends(self, who: int) -> None:
+    def end_a_stream(self, who: int) -> None:
         self.groups.release(self.holders[who])
         self.model.leave(who)
         self.holders[who] = Holder()
         self._note_turn()
 
-    @rule(rounds=st.integers(1, 3))
     def pass_time(self, rounds: int) -> None:
         self.now_ms += rounds * _ROUND_MS
         self._tick()
         self._note_turn()
 
-    @rule()
     def restart(self) -> None:
         """The streams live on, as they do after a failed commit."""
         self.runs = RunMap([replace(run) for run in self.runs])
