@@ -10,6 +10,17 @@ the commit that accepts the messages. Ids are kept in full, so nothing is decide
 which sequence numbers an id may be (see ``dedup_tables.py``), and the row there says whether it is. So ids whose hashes
 meet cost a look at the store, never a message, and tables that name what a failed commit took back do no harm.
 
+Ids in full take more room than digests would, but a keyed digest of each costs more than finding it: blake2b 725 ns,
+md5 400 ns. Measured, CPU time of the thread, with Python 3.11, new ids of 32 characters in batches of 500, on two cores
+under a load average of 4 to 8, so a hint only; the best of eight rounds, as a range over three or more runs:
+
+- ``find`` and ``add`` together: 0.8 to 1.1 µs an id with 0.1 million ids in the window, 1.1 to 1.9 with 1 million, 1.9
+  to 3.0 with 10 million, where cache misses in three large tables are most of it.
+- A duplicate: 4 to 7 µs beside other duplicates, 65 to 95 alone, which is the decoding of its row.
+- Loading 10 million ids from LMDB: 1.05 million a second by id, 0.87 by group and id. The main thread does nothing else
+  meanwhile, unless ``load`` did it before in slices.
+- Tables for 10 million ids: 200 MB. At rest: 48 bytes an id, with groups of 8 characters.
+
 Never: a clock, an await, a step for each id of the history but when it is loaded.
 """
 

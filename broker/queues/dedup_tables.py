@@ -5,8 +5,8 @@ out from its rows. A table has a fixed capacity, takes the ids of half a window 
 is mapped and not allocated, so that a large one costs nothing until it is filled, and it is bytes: no Python object
 stands for an id.
 
-The hash is Python's own of a string, SipHash with a key made at random for each process: a client cannot choose ids
-that collide. It never reaches the disk.
+The hash is Python's own of a string, SipHash with a key made at random for each process (unless PYTHONHASHSEED fixes
+it): a client cannot choose ids that collide. It never reaches the disk.
 
 Never: a look into the store, a clock, an id.
 """
@@ -26,14 +26,17 @@ _ENTRIES_MIN: Final = 1 << 12  # of a table
 _ENTRIES_MAX: Final = 1 << 26
 _ENTRIES_LARGE: Final = 1 << 24  # the last to be followed by one much larger: 64 MB when it is sparsely filled
 _GROWTH: Final = 16
-_NOBODY: Final = 0
 _SEVERAL: Final = 255
-_MARKS: Final = bytes(1 + octet % 254 for octet in range(256))  # octets of a hash as marks: neither of the above
+_MARKS: Final = bytes(1 + octet % 254 for octet in range(256))  # octets of a hash as marks: neither 0 nor that
 
 
 class IdTables:
-    """The tables of one history. Memory is 10 to 14 bytes an id, for the ids of one window and up to a half, and in a
-    sudden rise up to 4 bytes for each id that the newest table has room for."""
+    """The tables of one history: of the ids of one window, and up to a half.
+
+    Memory is 6 bytes an id and 4 for each that a table has room for, up to two and a half times as many. In steady
+    traffic that comes to 14 to 24 bytes an id in the window. When traffic rises suddenly, a new table has room for 16
+    times as many as the one before.
+    """
 
     __slots__ = ("_hash_key", "_tables", "_window_ms")
 

@@ -395,10 +395,10 @@ def test_expiry_works_in_slices_and_reads_no_more_than_it_deletes() -> None:
     while more:
         before, queue.engine.scanned = queue.rows(), 0
         more = queue.dedup.expire(now_ms)
-        assert queue.engine.scanned <= 2 * 32
+        assert queue.engine.scanned <= 2 * 64
         queue.commit()
         deleted.append(before - queue.rows())
-    assert deleted == [32, 32, 32, 4]
+    assert deleted == [64, 36]
     assert not queue.dedup.expire(now_ms)
     assert queue.rows() == 100
     assert now_ms < queue.dedup.next_due_ms() <= now_ms + _FIVE_MINUTES_MS
