@@ -66,6 +66,7 @@ ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
 
 # --- slices: the most that one step does on the main thread before it yields (ours; each measured at 1 to 3 ms)
 SWEEP_ENTRIES_MAX: Final = 500
+SWEEP_ID_ROWS_MAX: Final = 64  # of deduplication ids, about 25 KB each
 RECEIVE_PASSED_MAX: Final = 1_000  # expired messages and dead letters that one receive clears out of its way
 EXPIRY_RUNS_MAX: Final = 2_000
 GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in one step

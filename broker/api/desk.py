@@ -11,7 +11,7 @@ from typing import Protocol
 
 from broker.errors import ShuttingDown, StorageFull, StorageUnavailable
 from broker.log import Batches, PackedBatch
-from broker.queues import Queues, Scope, Taken
+from broker.queues import Queue, Queues, Scope, Taken
 from broker.store import Commit, Store, Table
 from broker.store.keys import u64
 
@@ -59,6 +59,14 @@ class Desk:
             raise ShuttingDown("The broker is shutting down.")
         if self.store.full is not None:
             raise StorageFull(f"No new messages are taken until there is room: {self.store.full}")
+
+    async def loaded(self, queue: Queue) -> None:
+        """Returns when a send to the queue need not wait for the disk: after a start, a FIFO queue's deduplication ids
+        are read in slices."""
+        more = queue.load_more(self.now_ms())
+        while more:
+            await asyncio.sleep(0)  # the others' turn
+            more = queue.load_more(self.now_ms())
 
     async def payloads(self, taken: Iterable[Taken]) -> dict[int, PackedBatch]:
         """The batches of what was taken, by batch id; one that is gone meanwhile is left out."""

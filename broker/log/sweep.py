@@ -46,7 +46,7 @@ class Sweeper:
         runs = self._store.scan(Table.RUNS, start, stop, limit=limits.SWEEP_ENTRIES_MAX) if whole else []
         for key, _ in runs:
             self._store.delete(Table.RUNS, key)
-        accepted = self._store.scan(Table.DEDUP, start, stop, limit=limits.SWEEP_ENTRIES_MAX) if whole else []
+        accepted = self._store.scan(Table.DEDUP, start, stop, limit=limits.SWEEP_ID_ROWS_MAX) if whole else []
         for key, _ in accepted:
             self._store.delete(Table.DEDUP, key)
         if not entries and not runs and not accepted:

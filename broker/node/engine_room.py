@@ -116,6 +116,10 @@ class Services:
             started = time.monotonic()
             for queue in list(self._queues):
                 self._queues.warm(queue)
+                more = queue.load_more(self._clock.now_ms())
+                while more and not queue.deleted:
+                    await trio.sleep(_SLICE_SECONDS)
+                    more = queue.load_more(self._clock.now_ms())
                 if time.monotonic() - started > _SLICE_SECONDS:
                     await trio.sleep(_SLICE_SECONDS)  # as long again for everyone else
                     started = time.monotonic()

@@ -81,6 +81,10 @@ class QueueCore:
     def _loaded_state(self, state: QueueState) -> None:
         """Called for each state that was loaded or cleared, before anything else happens to it."""
 
+    def load_more(self, now_ms: int) -> bool:  # noqa: ARG002
+        """Loads a slice of what sends need to know. True while there is more: a send would load it all at once."""
+        return False
+
     def forget_state(self) -> None:
         """After a failed commit: what is in memory may be ahead of the disk."""
         if self._state is not None:

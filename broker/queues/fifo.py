@@ -79,6 +79,9 @@ class FifoQueue(Queue):
             self._look_ahead(self.groups)  # after a start, nobody may have asked yet
         return self.groups.in_flight
 
+    def load_more(self, now_ms: int) -> bool:
+        return self._dedup.load(now_ms)
+
     def _loaded_state(self, state: QueueState) -> None:
         self._window = Groups(state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES)
 
@@ -116,11 +119,15 @@ class FifoQueue(Queue):
                 groups=groups,
             )
             self._dedup.add(sent.base, sent.batch_id, sent.first_index, deduplication_ids, groups, now_ms)
-        return Accepted(sent, self._resolved(repeated, sent), count)
+        return Accepted(sent, self._resolved(repeated, sent, count), count)
 
-    def _resolved(self, repeated: dict[int, Original | int], sent: Sent | None) -> dict[int, Original]:
+    def _resolved(self, repeated: dict[int, Original | int], sent: Sent | None, count: int) -> dict[int, Original]:
         """Duplicates of a message of the same send are of what became of that one."""
         originals: dict[int, Original] = {}
+        fresh: dict[int, int] = {}  # by index in the send, the place among those that were appended
+        if any(isinstance(earlier, int) for earlier in repeated.values()):
+            kept = (index for index in range(count) if index not in repeated)
+            fresh = {index: place for place, index in enumerate(kept)}
         for index in sorted(repeated):
             earlier = repeated[index]
             if isinstance(earlier, Original):
@@ -129,7 +136,7 @@ class FifoQueue(Queue):
                 originals[index] = originals[earlier]
             else:
                 assert sent is not None
-                place = earlier - sum(1 for other in repeated if other < earlier)
+                place = fresh[earlier]
                 originals[index] = Original(sent.base + place, sent.batch_id, sent.first_index + place)
         return originals
 

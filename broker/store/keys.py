@@ -11,7 +11,7 @@ ENTRIES        log id, base sequence         msgpack array ``EntryRecord``
 RUNS           log id, first sequence        msgpack array ``RunRecord``
 COUNTERS       log id                        msgpack array (see ``queues/state.py``)
 GARBAGE        log id                        msgpack: entries below this sequence number are to be swept
-DEDUP          log id, first sequence        msgpack: deduplication ids of messages accepted by a FIFO queue
+DEDUP          log id, first sequence        msgpack: ids of messages that a FIFO queue accepted; at 0: what is cleared
 AGES           log id, time, base sequence   empty; one for each entry that was moved here and kept its time
 =============  ============================  ========================================================================
 

@@ -73,6 +73,7 @@ class Produce:
             except DecodeError as error:
                 raise InvalidParameterValue(f"Not a ProduceRequest: {error}") from error
             await self._desk.admit()
+            await self._desk.loaded(self._target(request.queue_url))
             self._take(request)
             self._wake.set()
             while len(self._pending) > limits.PRODUCE_RESULTS_WAITING_MAX:  # the client reads no results

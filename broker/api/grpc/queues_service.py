@@ -228,8 +228,10 @@ class QueuesService:
         desk = self._desk
         await desk.admit()
         scope = self._scope(context)
+        queue = self._queues.find(scope, request.queue_url, "SendMessage")
+        await desk.loaded(queue)
         response = operations.send_message(
-            self._queues.find(scope, request.queue_url, "SendMessage"),
+            queue,
             request,
             identity=self._queues.identity,
             now_ms=desk.now_ms(),
@@ -245,8 +247,10 @@ class QueuesService:
         desk = self._desk
         await desk.admit()
         scope = self._scope(context)
+        queue = self._queues.find(scope, request.queue_url, "SendMessageBatch")
+        await desk.loaded(queue)
         response = operations.send_message_batch(
-            self._queues.find(scope, request.queue_url, "SendMessageBatch"),
+            queue,
             request,
             identity=self._queues.identity,
             now_ms=desk.now_ms(),
