@@ -138,9 +138,9 @@ class Accepted(NamedTuple):
 
 @dataclass
 class Attempt:
-    """``received``: sequence number, receipt handle and the end of the visibility timeout of what was returned."""
+    """``received``: of each message, its sequence number, receipt handle, delivery, and when it is visible again."""
 
-    received: list[tuple[int, str, int]]
+    received: list[tuple[int, str, int, int]]
     timeout_ms: int
     expires_ms: int
 

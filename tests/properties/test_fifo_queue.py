@@ -265,11 +265,13 @@ class FifoMachine(RuleBasedStateMachine):
             assert self.queue.receive_attempt(attempt_id, self.now_ms) is None
             self.take(count, timeout_s, None, attempt_id)
             return
-        messages = [self.model.messages.get(sequence) for sequence, _, _ in attempt.received]
+        messages = [self.model.messages.get(sequence) for sequence, _, _, _ in attempt.received]
         untouched = [
             message
-            for message, (_, _, until_ms) in zip(messages, attempt.received, strict=True)
-            if message is not None and message.in_flight and message.hidden_until_ms == until_ms
+            for message, (_, _, delivery_id, until_ms) in zip(messages, attempt.received, strict=True)
+            if message is not None
+            and message.in_flight
+            and (message.delivery_id, message.hidden_until_ms) == (delivery_id, until_ms)
         ]
         if len(untouched) < len(messages):
             with pytest.raises(InvalidParameterValue, match="not retryable"):
@@ -279,8 +281,10 @@ class FifoMachine(RuleBasedStateMachine):
         assert taken is not None
         until_ms = self.now_ms + attempt.timeout_ms
         answer = self._answer(taken)
-        assert [message.receipt_handle for message in answer] == [handle for _, handle, _ in attempt.received]
-        attempt.received = [(sequence, handle, until_ms) for sequence, handle, _ in attempt.received]
+        assert [message.receipt_handle for message in answer] == [handle for _, handle, _, _ in attempt.received]
+        attempt.received = [
+            (number, handle, delivery_id, until_ms) for number, handle, delivery_id, _ in attempt.received
+        ]
         for message in untouched:
             message.hide(attempt.timeout_ms, self.now_ms)
         self._check_answer(answer, untouched)
@@ -326,7 +330,10 @@ class FifoMachine(RuleBasedStateMachine):
         if attempt_id and taken:
             handles = [message.receipt_handle for message in answer]
             until_ms = now_ms + timeout_ms
-            remembered = [(m.sequence, handle, until_ms) for m, handle in zip(received, handles, strict=True)]
+            remembered = [
+                (message.sequence, handle, message.delivery_id, until_ms)
+                for message, handle in zip(received, handles, strict=True)
+            ]
             model.attempts[attempt_id] = Attempt(remembered, timeout_ms, now_ms + WINDOW_MS)
         return len(received)
 
