@@ -124,9 +124,13 @@ class Entry:
         return self.queue is queue or self.queue.leaks
 
     def must_exist(self, now_ms: int) -> bool:
-        safe = self.acked_ms is not None and not self.gone and not self.doubts
+        return self.acked_ms is not None and self.is_left(now_ms)
+
+    def is_left(self, now_ms: int) -> bool:
+        """Whether the message, if it was accepted, certainly still exists."""
         # Retention counts from the send, which was at the attempt or later.
-        return safe and now_ms < self.sent_ms_min() + self.queue.shortest_retention_ms()
+        expires_ms = self.sent_ms_min() + self.queue.shortest_retention_ms()
+        return not self.gone and not self.doubts and now_ms < expires_ms
 
     def sent_ms_min(self) -> int:
         """When the message was accepted at the earliest: it may be that of an earlier attempt that got no answer."""

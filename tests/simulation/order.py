@@ -47,8 +47,7 @@ def _holds(earlier: Entry, receipt: Receipt) -> bool:
     return (
         earlier.hold is not receipt.hold
         and earlier.place == receipt.queue.name
-        and not earlier.gone
-        and not earlier.doubts
+        and earlier.is_left(receipt.now_ms)
         and max(earlier.held_from_ms, earlier.disturbed_ms) < receipt.called_ms
         and receipt.now_ms < earlier.held_until_ms
     )
