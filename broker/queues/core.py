@@ -3,6 +3,7 @@
 Never: I/O beyond the store's reads, a clock, or an await.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from broker.queues.queue import Queue
 
 
-class QueueCore:
+class QueueCore(ABC):
     """A queue by name. Its messages' state is loaded when first asked for and dropped after a failed commit."""
 
     fifo: ClassVar[bool] = False
@@ -102,9 +103,9 @@ class QueueCore:
         if not self.flushing:
             self._store.touch(self)
 
+    @abstractmethod
     def flush(self) -> None:
         """Called at the seal: writes the changed records."""
-        raise NotImplementedError
 
     # --- time
 

@@ -7,6 +7,7 @@ A step per message is what the semantics of groups ask for; it is kept to a few 
 state (that is the run map's), time, or a write.
 """
 
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,7 +112,7 @@ class _Block(Generic[M]):
         return self.base + len(self.members)
 
 
-class Window(Generic[M]):
+class Window(ABC, Generic[M]):
     """``start``: the first sequence number of the log; ``window``: visible messages to look ahead.
 
     What it means for a member that a message waits, flies, lands or is gone, is said by the classes derived from this.
@@ -134,15 +135,17 @@ class Window(Generic[M]):
 
     # --- what derived classes say
 
+    @abstractmethod
     def _waits(self, member: M) -> None:
         """One more message of ``member`` is visible."""
 
+    @abstractmethod
     def _flies(self, member: M, sequence: int) -> None:
-        """A message that was loaded is in flight."""
+        """A message is in flight."""
 
+    @abstractmethod
     def _lands(self, member: M, sequence: int) -> bool:
         """A message is no longer in flight. Returns whether it was."""
-        raise NotImplementedError
 
     # --- its extent
 
