@@ -79,6 +79,7 @@ class QueueCore(ABC):
             self._look_at_retention()
         return self._state
 
+    @abstractmethod
     def _loaded_state(self, state: QueueState) -> None:
         """Called for each state that was loaded or cleared, before anything else happens to it."""
 
