@@ -197,7 +197,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
             return
         self.model.tick(self.now_ms)
         model = self.model.queues[name]
-        request = pb.SendMessageBatchRequest()
+        request = pb.SendMessageBatchRequest(queue_url=self.full(name))
         for group in groups:
             self.sent += 1
             body = b"%d" % self.sent

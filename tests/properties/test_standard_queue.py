@@ -1,172 +1,254 @@
 """One standard queue, through its operations and on virtual time, beside a naive model; commits fail, brokers restart.
 
-``heddle check`` holds after every commit.
+Messages may name tenants. ``heddle check`` holds after every commit.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Final
+from unittest import mock
 
 import pytest
 from heddle.v1 import queues_pb2 as pb
-from heddle.v1.message_pb2 import Message, MessageBatch
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from simulation.invariants import problems
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.errors import InvalidParameterValue, PurgeQueueInProgress
-from broker.log import Batches, PackedBatch, Sweeper
-from broker.queues import Queue, Queues, Scope, operations
-from broker.store import EngineFull, InlineCommitter, Store, WriteBatch
-from broker.store.memory import MemoryEngine
-from broker.store.schema import initialise
+from broker.log import PackedBatch
+from broker.queues import Queue, Taken, operations, tenants
 
-from .queue_model import ModelQueue
+from .histories import Action, actions, histories
+from .queue_model import ModelMessage, ModelQueue
+from .virtual_plane import SCOPE, VirtualPlane
 
-_SCOPE = Scope("000000000000", "us-east-1")
-_TOTAL_MS = 43_200_000
+_NAME: Final = "q"
+_TOTAL_MS: Final = 43_200_000
+
 _seconds = st.sampled_from([0, 0, 1, 2, 30, 43_200])
+_timeouts = st.none() | _seconds
 _picks = st.integers(0, 1 << 30)
+_times = st.sampled_from([1, 500, 1_000, 2_000, 30_000, 61_000, 900_000, 43_200_000])
+
+_ACTIONS: Final = actions(
+    {
+        "send": (
+            5,
+            {
+                "groups": st.lists(st.sampled_from(["", "", "a", "a", "a", "b"]), min_size=1, max_size=6),
+                "delay_s": st.sampled_from([None, None, 0, 1, 900]),
+            },
+        ),
+        "receive": (5, {"count": st.integers(1, 10), "timeout_s": _timeouts}),
+        "park": (2, {"count": st.integers(1, 10), "timeout_s": _timeouts}),
+        "settle": (4, {"pick": _picks, "deletes": st.booleans(), "seconds": _seconds}),
+        "acknowledge": (2, {"pick": _picks, "length": st.integers(1, 20)}),
+        "give_back_or_extend": (
+            3,
+            {"pick": _picks, "timeout_s": st.sampled_from([0, 0, 2, 43_200]), "gives_back": st.booleans()},
+        ),
+        "set_attributes": (
+            1,
+            {
+                "retention_s": st.sampled_from([60, 3_600, 1_209_600]),
+                "delay_s": st.sampled_from([0, 0, 3]),
+                "visibility_s": st.sampled_from([0, 5, 30]),
+            },
+        ),
+        "pass_time": (3, {"ms": _times, "rests": st.booleans()}),
+        "go_on": (
+            4,
+            {"what": st.sampled_from(["rest", "rest", "a step", "sweep", "restart", "failure", "failure", "purge"])},
+        ),
+    }
+)
 
 
-class _NotingCommitter(InlineCommitter):
-    """Remembers what the model was when a batch reached the engine."""
+@dataclass
+class _Parked:
+    """A single call in line."""
 
-    def __init__(self, machine: "QueueMachine", **arguments: Any) -> None:
-        super().__init__(machine.engine, machine.store.committed, **arguments)
-        self._machine = machine
+    machine: "QueueMachine"
+    count: int
+    timeout_s: int | None
 
-    def submit(self, batch: WriteBatch) -> None:
-        fails = self._machine.engine.fail_next is not None
-        super().submit(batch)
-        if not fails:
-            self._machine.durable = deepcopy(self._machine.model)
-            assert problems(self._machine.engine) == []
+    def serve(self, queue: Queue) -> bool:
+        assert queue is self.machine.queue
+        if not self.machine.take(self.count, self.timeout_s):
+            return True
+        self.machine.parked.remove(self)
+        return False
+
+    def queue_deleted(self) -> None:
+        raise AssertionError("nobody deleted the queue")
 
 
 class QueueMachine(RuleBasedStateMachine):
-    @initialize()
-    def start(self) -> None:
-        self.engine = MemoryEngine()
-        initialise(self.engine, new_store_id=bytes(range(16)))
-        self.now_ms = 1_000_000
+    @initialize(noisy_messages_min=st.sampled_from([30]))
+    def start(self, noisy_messages_min: int) -> None:
+        self.noisy_messages_min = noisy_messages_min
+        self.patch = mock.patch.object(tenants, "NOISY_MESSAGES_MIN", noisy_messages_min)
+        self.patch.start()
         self.model = ModelQueue()
         self.durable = ModelQueue()
+        self.perhaps_noisy: set[str] = set()
         self.handles: list[tuple[str, int, bytes]] = []  # receipt handle, sequence, body
         self.held: list[tuple[int, int, int, int]] = []  # lo, hi, delivery of the broker, of the model
+        self.parked: list[_Parked] = []
         self.deliveries = 0
         self.sent = 0
-        self._open()
-        self.queues.create(_SCOPE, "q", {}, {}, self.now_ms)
-        self._settle()
+        self.plane = VirtualPlane(on_commit=self._note_durable, on_reset=self._roll_back)
+        self.plane.queues.create(SCOPE, _NAME, {}, {}, self.now_ms)
+        self.plane.settle()
 
-    def _open(self) -> None:
-        self.steps: list[Callable[[], None]] = []
-        self.store = Store(self.engine, call_soon=self.steps.append)
-        self.batches = Batches(self.store, cache_bytes=500)
-        self.sweeper = Sweeper(self.store, self.batches)
-        self.queues = Queues(self.store, self.batches, self.sweeper)
-        self.store.on_reset(self.batches.reset)
-        self.store.on_reset(self.queues.reset)
-        self.store.on_reset(self._roll_back)
-        self.store.start(_NotingCommitter(self, call_soon=self.steps.append))
+    def _note_durable(self) -> None:
+        self.durable = deepcopy(self.model)
 
     def _roll_back(self) -> None:
         self.model = deepcopy(self.durable)
 
     @property
-    def queue(self) -> Queue:
-        return self.queues.find(_SCOPE, "q")
+    def now_ms(self) -> int:
+        return self.plane.now_ms
 
-    def _settle(self) -> None:
-        while self.steps:
-            self.steps.pop(0)()
+    @property
+    def queue(self) -> Queue:
+        return self.plane[_NAME]
+
+    @rule(action=_ACTIONS)
+    def act(self, action: Action) -> None:
+        method, arguments = action
+        getattr(self, method)(**arguments)
 
     # --- messages
 
-    @rule(count=st.integers(1, 6), delay_s=st.sampled_from([None, None, 0, 1, 900]))
-    def send(self, count: int, delay_s: int | None) -> None:
-        delay_ms = None if delay_s is None else delay_s * 1000
+    def send(self, groups: list[str], delay_s: int | None) -> None:
         self.model.tick(self.now_ms)
-        bodies = [b"%d" % (self.sent + index) for index in range(count)]
-        self.sent += count
-        packed = MessageBatch(messages=[Message(body=body) for body in bodies]).SerializeToString()
-        sent = self.queue.send(packed, count, len(packed), delay_ms=delay_ms, now_ms=self.now_ms, sender_id="s")
+        request = pb.SendMessageBatchRequest(queue_url=_NAME)
+        for group in groups:
+            self.sent += 1
+            body = b"%d" % self.sent
+            request.entries.add(
+                id=body.decode(), message_body=body, message_group_id=group or None, delay_seconds=delay_s
+            )
+        answer = operations.send_message_batch(
+            self.queue, request, identity=self.plane.queues.identity, now_ms=self.now_ms, sender_id="s"
+        )
+        assert not answer.failed
+        newest = operations.peek(self.queue, self.model.next_sequence, 1 << 40)
         # A failed commit may leave a gap in the sequence numbers: they are not given out twice.
-        assert sent.base >= self.model.next_sequence
-        self.model.next_sequence = sent.base
-        for body in bodies:
-            self.model.send(body, delay_ms, self.now_ms)
+        self.model.next_sequence = newest[0][0].lo
+        for entry in request.entries:
+            delay_ms = None if delay_s is None else delay_s * 1000
+            self.model.send(entry.message_body, delay_ms, self.now_ms, entry.message_group_id)
 
-    @rule(count=st.integers(1, 10), timeout_s=st.none() | _seconds)
     def receive(self, count: int, timeout_s: int | None) -> None:
-        timeout_ms = None if timeout_s is None else timeout_s * 1000
+        self.take(count, timeout_s)
+
+    def park(self, count: int, timeout_s: int | None) -> None:
+        self.parked.append(_Parked(self, count, timeout_s))
+        self.queue.park(self.parked[-1])
+
+    def take(self, count: int, timeout_s: int | None) -> int:
+        """One receive. Returns how many messages came."""
         self.model.tick(self.now_ms)
         self.deliveries += 1
-        expected = self.model.receive(count, timeout_ms, self.now_ms, self.deliveries)
-        taken = self.queue.receive(count, visibility_ms=timeout_ms, now_ms=self.now_ms)
+        visible = self.model.visible()
+        taken = self.queue.receive(
+            count, visibility_ms=None if timeout_s is None else timeout_s * 1000, now_ms=self.now_ms
+        )
+        sequences = [sequence for part in taken for sequence in range(part.lo, part.hi)]
+        self._check_order(count, sequences, visible)
+        timeout_ms = self.model.visibility_ms if timeout_s is None else timeout_s * 1000
+        received = [self.model.receive(each, timeout_ms, self.now_ms, self.deliveries) for each in sequences]
+        self.held += [(part.lo, part.hi, part.delivery_id, self.deliveries) for part in taken]
+        self._check_answer(taken, sequences, received)
+        return len(received)
+
+    def _check_order(self, count: int, sequences: list[int], visible: list[int]) -> None:
+        """Oldest first. Whoever may be noisy may have to wait, but not those who surely are not."""
+        messages = self.model.messages
+        oldest = visible[:count]
+        in_flight = self.model.in_flight_by_group()
+        in_flight.update(messages[sequence].group for sequence in oldest if messages[sequence].group)
+        self.perhaps_noisy.update(group for group, held in in_flight.items() if held >= self.noisy_messages_min)
+        if not self.perhaps_noisy:
+            assert sequences == oldest
+            return
+        assert len(sequences) == len(oldest)
+        for group in {messages[sequence].group for sequence in visible}:
+            theirs = [sequence for sequence in visible if messages[sequence].group == group]
+            had = [sequence for sequence in sequences if messages[sequence].group == group]
+            assert had == theirs[: len(had)]
+        passed_over = [
+            sequence
+            for sequence in visible
+            if sequence not in sequences and messages[sequence].group not in self.perhaps_noisy
+        ]
+        assert not passed_over or max(sequences) < passed_over[0]
+
+    def _check_answer(self, taken: list[Taken], sequences: list[int], received: list[ModelMessage]) -> None:
         payloads: dict[int, PackedBatch] = {}
         for part in taken:
-            payload = self.batches.read(part.entry.batch_id)
+            payload = self.plane.batches.read(part.entry.batch_id)
             assert payload is not None
             payloads[part.entry.batch_id] = payload
-            self.held.append((part.lo, part.hi, part.delivery_id, self.deliveries))
         request = pb.ReceiveMessageRequest(message_system_attribute_names=["All"])
-        messages = operations.received_messages(self.queue, request, taken, payloads, self.queues.identity)
-        sequences = [sequence for part in taken for sequence in range(part.lo, part.hi)]
-        assert sequences == [sequence for sequence, _ in expected]
-        for message, (sequence, model) in zip(messages, expected, strict=True):
+        answer = operations.received_messages(self.queue, request, taken, payloads, self.plane.queues.identity)
+        for message, sequence, model in zip(answer, sequences, received, strict=True):
             assert message.body == model.body
             assert message.attributes["ApproximateReceiveCount"] == str(model.receive_count)
             assert message.attributes["ApproximateFirstReceiveTimestamp"] == str(model.first_received_ms)
             assert message.attributes["SentTimestamp"] == str(model.sent_ms)
+            assert message.attributes.get("MessageGroupId", "") == model.group
             self.handles.append((message.receipt_handle, sequence, model.body))
 
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks)
-    def delete(self, pick: int) -> None:
-        handle, sequence, body = self.handles[pick % len(self.handles)]
+    def settle(self, pick: int, deletes: bool, seconds: int) -> None:
+        if not self.handles:
+            return
+        handle, sequence, body = self.handles[-1 - pick % min(20, len(self.handles))]
         self.model.tick(self.now_ms)
-        operations.delete_message(self.queue, handle, identity=self.queues.identity, now_ms=self.now_ms)
-        if sequence in self.model.messages and self.model.messages[sequence].body == body:
-            self.model.messages.pop(sequence)
-
-    @precondition(lambda self: self.handles)
-    @rule(pick=_picks, seconds=_seconds)
-    def change_visibility(self, pick: int, seconds: int) -> None:
-        handle, sequence, body = self.handles[pick % len(self.handles)]
-        self.model.tick(self.now_ms)
-        request = pb.ChangeMessageVisibilityRequest(receipt_handle=handle, visibility_timeout=seconds)
         message = self.model.messages.get(sequence)
+        if message is not None and message.body != body:
+            message = None
+        if deletes:
+            operations.delete_message(self.queue, handle, identity=self.plane.queues.identity, now_ms=self.now_ms)
+            if message is not None:
+                del self.model.messages[sequence]
+        else:
+            self._change_visibility(handle, sequence, message, seconds)
+
+    def _change_visibility(self, handle: str, sequence: int, message: ModelMessage | None, seconds: int) -> None:
+        request = pb.ChangeMessageVisibilityRequest(receipt_handle=handle, visibility_timeout=seconds)
+        change = partial(
+            operations.change_visibility, self.queue, request, identity=self.plane.queues.identity, now_ms=self.now_ms
+        )
         refused = (
             message is None
-            or message.body != body
             or not message.receive_count
             or self.now_ms - message.received_ms + seconds * 1000 > _TOTAL_MS
         )
-        change = partial(operations.change_visibility, self.queue, request)
-        identity, now_ms = self.queues.identity, self.now_ms
         if refused:
             with pytest.raises(InvalidParameterValue):
-                change(identity=identity, now_ms=now_ms)
+                change()
         else:
-            change(identity=identity, now_ms=now_ms)
+            change()
             self.model.hide(sequence, seconds * 1000, self.now_ms)
 
-    @rule(first=st.integers(0, 80), length=st.integers(1, 20))
-    def acknowledge(self, first: int, length: int) -> None:
+    # --- streams
+
+    def acknowledge(self, pick: int, length: int) -> None:
+        first = pick % (self.model.next_sequence + 2)
         self.model.tick(self.now_ms)
         self.queue.acknowledge(first, first + length, self.now_ms)
         for sequence in range(first, first + length):
             if sequence in self.model.messages and self.model.messages[sequence].receive_count:
                 del self.model.messages[sequence]
 
-    @precondition(lambda self: self.held)
-    @rule(pick=_picks, timeout_s=st.sampled_from([0, 0, 2, 43_200]), gives_back=st.booleans())
     def give_back_or_extend(self, pick: int, timeout_s: int, gives_back: bool) -> None:
-        lo, hi, delivery_id, model_delivery = self.held[pick % len(self.held)]
+        if not self.held:
+            return
+        lo, hi, delivery_id, model_delivery = self.held[-1 - pick % min(10, len(self.held))]
         self.model.tick(self.now_ms)
         if gives_back:
             self.queue.give_back(lo, hi, self.now_ms, delivery_id=delivery_id, delay_ms=timeout_s * 1000)
@@ -182,20 +264,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- the queue
 
-    @rule()
-    def purge(self) -> None:
+    def _purge(self) -> None:
         self.model.tick(self.now_ms)
         try:
-            self.queues.purge(_SCOPE, "q", self.now_ms)
+            self.plane.queues.purge(SCOPE, _NAME, self.now_ms)
         except PurgeQueueInProgress:
             return
         self.model.messages.clear()
 
-    @rule(
-        retention_s=st.sampled_from([60, 3_600, 1_209_600]),
-        delay_s=st.sampled_from([0, 0, 3]),
-        visibility_s=st.sampled_from([0, 5, 30]),
-    )
     def set_attributes(self, retention_s: int, delay_s: int, visibility_s: int) -> None:
         self.model.tick(self.now_ms)
         self.queue.advance(self.now_ms)  # what has expired by the old attributes is gone
@@ -204,41 +280,44 @@ class QueueMachine(RuleBasedStateMachine):
             "DelaySeconds": str(delay_s),
             "VisibilityTimeout": str(visibility_s),
         }
-        self.queues.set_attributes(self.queue, attributes, self.now_ms)
+        self.plane.queues.set_attributes(self.queue, attributes, self.now_ms)
         self.model.retention_ms = retention_s * 1000
         self.model.delay_ms, self.model.visibility_ms = delay_s * 1000, visibility_s * 1000
 
     # --- time and trouble
 
-    @rule(ms=st.sampled_from([1, 500, 1_000, 2_000, 30_000, 61_000, 900_000, 43_200_000]))
-    def pass_time(self, ms: int) -> None:
-        self.now_ms += ms
+    def pass_time(self, ms: int, rests: bool) -> None:
+        self.plane.now_ms += ms
+        if rests:
+            self._come_to_rest()
 
-    @rule()
-    def run_timers(self) -> None:
-        while self.queues.advance(self.now_ms):
-            assert self.queues.next_due_ms() <= self.now_ms
+    def _come_to_rest(self) -> None:
+        """Then nobody waits for what could be had."""
+        self.plane.come_to_rest()
+        self.model.tick(self.now_ms)
+        assert not self.parked or not self.model.visible()
 
-    @rule(steps=st.integers(1, 3))
-    def run_a_little(self, steps: int) -> None:
-        for step in self.steps[:steps]:
-            self.steps.remove(step)
-            step()
+    def go_on(self, what: str) -> None:
+        match what:
+            case "rest":
+                self._come_to_rest()
+            case "a step":
+                self.plane.run_a_little(1)
+            case "sweep":
+                self.plane.sweeper.sweep()
+            case "restart":
+                self._restart()
+            case "failure":
+                self.plane.fail_the_commit()
+            case "purge":
+                self._purge()
 
-    @rule()
-    def sweep(self) -> None:
-        self.sweeper.sweep()
+    def _restart(self) -> None:
+        self.plane.settle()
+        self.parked.clear()
+        self.plane.open()
 
-    @rule()
-    def restart(self) -> None:
-        self._settle()
-        self._open()
-
-    @rule()
-    def fail_the_commit(self) -> None:
-        self.engine.fail_next = EngineFull("the disk is full")
-        self._settle()
-        self.engine.fail_next = None
+    # --- what always holds
 
     @invariant()
     def counts_are_exact(self) -> None:
@@ -249,24 +328,24 @@ class QueueMachine(RuleBasedStateMachine):
     def every_message_is_as_the_model_has_it(self) -> None:
         seen = operations.peek(self.queue, 0, 1 << 40)
         states = {
-            sequence: (state.name.lower().replace("_", " "), part.receive_count)
+            sequence: (state.name.lower().replace("_", " "), part.receive_count, part.until_ms)
             for part, state in seen
             for sequence in range(part.lo, part.hi)
         }
-        assert states == {s: (m.state(), m.receive_count) for s, m in self.model.messages.items()}
+        assert states == {s: (m.state(), m.receive_count, m.hidden_until_ms) for s, m in self.model.messages.items()}
 
     def teardown(self) -> None:
         """At rest nothing is wrong, and whatever is left can be had."""
-        if not hasattr(self, "queues"):
-            return
-        self._settle()
-        while self.sweeper.sweep():
-            self._settle()
-        self._settle()
-        assert problems(self.engine) == []
-        self._open()
-        assert self.queue.counts(self.now_ms) == self.model.counts()
+        try:
+            if hasattr(self, "plane"):
+                self._restart()
+                self.plane.check_at_rest()
+                self.model.tick(self.now_ms)
+                assert self.queue.counts(self.now_ms) == self.model.counts()
+        finally:
+            if hasattr(self, "patch"):
+                self.patch.stop()
 
 
-QueueMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+QueueMachine.TestCase.settings = histories(120, steps=50)
 TestStandardQueue = QueueMachine.TestCase
