@@ -10,6 +10,7 @@ and for 100,000.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from broker.queues.runs import RunMap, State
@@ -27,20 +28,29 @@ class Holder:
     def __init__(self, *, in_order: bool = True) -> None:
         self.in_order = in_order
         self.groups: Groups | None = None  # what ``line`` speaks of: a failed commit makes another
-        self.line: deque[Group] = deque()
+        self.line: Line = deque()
         """Groups all of whose messages in flight are here, and that have more."""
 
 
 class Group(Member):
     """``flight``: its messages in flight."""
 
-    __slots__ = ("flight", "holder", "line")
+    __slots__ = ("flight", "holder", "line", "ticket")
 
     def __init__(self) -> None:
         super().__init__()
         self.flight = Numbers()
         self.holder: Holder | None = None
-        self.line: deque[Group] | None = None  # the line that it stands in
+        self.line: Line | None = None  # the line that it stands in
+        self.ticket = 0  # its place there: an item with another one is of a time before
+
+    def reset(self) -> bool:
+        self.step_out()
+        return True
+
+    def step_out(self) -> None:
+        """Leaves its line: who comes back, comes to the end."""
+        self.line, self.ticket = None, 0
 
     def open_to(self, holder: Holder | None) -> bool:
         """Whether ``holder`` may have its next message."""
@@ -54,10 +64,15 @@ class Group(Member):
         )
 
 
+Line = deque[tuple[int, Group]]
+"""Groups that wait for their turn, by ticket. Items are not taken out when they no longer count, but passed over."""
+
+
 class Groups(Window[Group]):
     def __init__(self, runs: RunMap, *, start: int, window: int) -> None:
         super().__init__(runs, Group, start=start, window=window)
-        self._ready: deque[Group] = deque()
+        self._ready: Line = deque()
+        self._tickets = 0
         self.in_flight = 0
         """Groups with messages in flight."""
 
@@ -111,33 +126,35 @@ class Groups(Window[Group]):
             holder.line.clear()
 
     def _take_in_order(self, count: int, holder: Holder | None, taken: list[int]) -> None:
+        served: dict[Group, None] = {}
+        for sequence, group in self._from_first_visible(count + _SKIPPED_MAX):
+            if group.waiting.first == sequence and group.open_to(holder):
+                group.waiting.pop()
+                self._fly(group, sequence, holder)
+                taken.append(sequence)
+                served[group] = None
+                if len(taken) == count:
+                    break
+        for group in served:
+            group.step_out()
+            self._waits(group)
+
+    def _from_first_visible(self, left: int) -> Iterator[tuple[int, Group]]:
+        """Visible messages and their groups, from the first on; ``left`` messages or runs are looked at."""
         first = self._runs.first_visible()
-        if first is None:
-            return
-        left = count + _SKIPPED_MAX  # looked at
-        for run in self._runs.starting_at(first.lo):
-            if run.state != State.VISIBLE:
+        for run in () if first is None else self._runs.starting_at(first.lo):
+            if run.state == State.VISIBLE:
+                yield from self._each(run.lo, min(run.hi, run.lo + left))
+                left -= len(run)
+            else:
                 left -= 1
-                if left <= 0:
-                    return
-                continue
-            for sequence, group in self._each(run.lo, min(run.hi, run.lo + left)):
-                if group.waiting.first == sequence and group.open_to(holder):
-                    group.waiting.pop()
-                    self._fly(group, sequence, holder)
-                    taken.append(sequence)
-                    count -= 1
-                    if not count:
-                        return
-            left -= len(run)
             if left <= 0:
                 return
 
     def _take_group(self, group: Group, count: int, holder: Holder | None, taken: list[int]) -> None:
-        line = group.line
-        assert line is not None
-        line.popleft()  # it is the first, and goes to the end, or to where it belongs then
-        group.line = None
+        assert group.line is not None
+        group.line.popleft()  # it is the first, and goes to the end, or to where it belongs then
+        group.step_out()
         waiting, low = group.waiting, group.flight.first
         # Its prefix: up to what is in flight already, which may be behind messages that came back.
         stop = low if waiting.first < low else 0
@@ -157,19 +174,19 @@ class Groups(Window[Group]):
             group.holder = None  # what is in flight is with several: nobody goes on until all of it is back
         flight.add(sequence)
 
-    def _first(self, line: "deque[Group]") -> Group | None:
+    def _first(self, line: Line) -> Group | None:
         """The first of a line who still belongs there; who does not, leaves."""
         while line:
-            group = line[0]
-            if group.line is line and self._line_of(group) is line:
+            ticket, group = line[0]
+            if group.ticket == ticket and self._line_of(group) is line:
                 return group
             line.popleft()
-            if group.line is line:
-                group.line = None
+            if group.ticket == ticket:
+                group.step_out()
                 self._waits(group)
         return None
 
-    def _line_of(self, group: Group) -> "deque[Group] | None":
+    def _line_of(self, group: Group) -> Line | None:
         first, flight = group.waiting.first, group.flight
         if not first:
             return None
@@ -184,8 +201,9 @@ class Groups(Window[Group]):
     def _waits(self, group: Group) -> None:
         line = self._line_of(group)
         if line is not None and line is not group.line:
-            group.line = line
-            line.append(group)
+            self._tickets += 1
+            group.line, group.ticket = line, self._tickets
+            line.append((self._tickets, group))
 
     def _flies(self, group: Group, sequence: int) -> None:
         self.in_flight += not group.flight.first
@@ -200,6 +218,8 @@ class Groups(Window[Group]):
         if not flight.first:
             self.in_flight -= 1
             group.holder = None
+            if not group.waiting.first:
+                group.step_out()
         return True
 
     def release(self, holder: Holder) -> None:
