@@ -202,7 +202,8 @@ class FifoQueue(Queue):
         runs = self.state.runs
         for part in attempt.taken:
             held = runs.overlapping(part.lo, part.hi)
-            if sum(map(len, held)) < len(part) or any(
+            left = sum(min(run.hi, part.hi) - max(run.lo, part.lo) for run in held)
+            if left < len(part) or any(
                 run.state != State.IN_FLIGHT or run.delivery_id != part.delivery_id or run.until_ms != part.until_ms
                 for run in held
             ):

@@ -222,18 +222,17 @@ class RunMap:
         return changed
 
     def uncount(self, lo: int, hi: int, *, least: int) -> None:
-        """The last receive of the messages in flight in [lo, hi) does not count: nobody has looked at them. The count
-        does not fall below ``least``, 0 for messages that are about to be visible again."""
+        """The last receive of the messages in flight in [lo, hi) does not count, since nobody has looked at them, and
+        its delivery holds them no longer. The count does not fall below ``least``: 0 for messages that are about to be
+        visible again."""
         for run in self.overlapping(lo, hi):
-            if run.state is not State.IN_FLIGHT or run.receive_count <= least:
+            if run.state is not State.IN_FLIGHT:
                 continue
-            start, end, count = max(lo, run.lo), min(hi, run.hi), run.receive_count - 1
-            first_ms, received_ms, delivery_id = run.first_received_ms, run.received_ms, run.delivery_id
-            if not count:
-                first_ms = received_ms = delivery_id = 0
+            start, end, count = max(lo, run.lo), min(hi, run.hi), max(least, run.receive_count - 1)
+            first_ms, received_ms = (run.first_received_ms, run.received_ms) if count else (0, 0)
             self._cut(run, start, end)
             self.counts[run.state] += end - start
-            self._insert(Run(start, end, run.state, run.until_ms, count, first_ms, received_ms, delivery_id))
+            self._insert(Run(start, end, run.state, run.until_ms, count, first_ms, received_ms, 0))
 
     def delete(self, lo: int, hi: int) -> int:
         """Removes all messages left in [lo, hi), whatever their state. Returns how many there were."""

@@ -271,6 +271,8 @@ class Window(ABC, Generic[M]):
                 self._waits(member)
         elif waiting.first and waiting.remove(sequence):
             self.waiting -= 1
+            if waiting.first:
+                self._waits(member)
         self._left -= 1
         member.left -= 1
         if not member.left:

@@ -84,7 +84,7 @@ class _Parked:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    @initialize(noisy_messages_min=st.sampled_from([30]))
+    @initialize(noisy_messages_min=st.sampled_from([30, 3]))
     def start(self, noisy_messages_min: int) -> None:
         self.noisy_messages_min = noisy_messages_min
         self.patch = mock.patch.object(tenants, "NOISY_MESSAGES_MIN", noisy_messages_min)

@@ -87,5 +87,6 @@ def plain_request_bytes(request: pb.SendMessageBatchRequest, ids: list[str], mes
     and length: what else an entry had would show in the request's size. Where an id makes the length of its entry a
     byte longer, the request is larger than this, and seen as one that has more."""
     url_bytes = len(request.queue_url.encode())
-    url_head = 1 + (1 if url_bytes < 0x80 else 2 if url_bytes < 0x4000 else 3)
-    return url_head + url_bytes + messages_bytes + sum(map(len, ids)) + 2 * len(ids)
+    if url_bytes:  # an empty one is left out
+        url_bytes += 1 + (1 if url_bytes < 0x80 else 2 if url_bytes < 0x4000 else 3)
+    return url_bytes + messages_bytes + sum(map(len, ids)) + 2 * len(ids)
