@@ -69,6 +69,8 @@ SWEEP_ENTRIES_MAX: Final = 500
 SWEEP_ID_ROWS_MAX: Final = 64  # of deduplication ids, about 25 KB each
 RECEIVE_PASSED_MAX: Final = 1_000  # expired messages and dead letters that one receive clears out of its way
 EXPIRY_RUNS_MAX: Final = 2_000
+LOOK_AHEAD_BYTES_A_STEP_MAX: Final = 4_194_304  # of messages whose groups are read in one step
+EXPIRY_MESSAGES_MAX: Final = 20_000
 GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in one step
 
 # --- FIFO queues

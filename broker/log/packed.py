@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from heddle.packing import plain_header
-from heddle.v1.message_pb2 import Message
+from heddle.v1.message_pb2 import Message, MessageBatch
 from heddle.v1.views_pb2 import MessageBatchView
 
 _OBJECT_BYTES: Final = 64  # of a bytes object and the reference to it, beyond its bytes
@@ -17,11 +17,12 @@ _OBJECT_BYTES: Final = 64  # of a bytes object and the reference to it, beyond i
 class PackedBatch:
     """An immutable batch. ``packed`` is its wire form; the split into messages is made when first asked for."""
 
-    __slots__ = ("_messages", "counted_bytes", "packed")
+    __slots__ = ("_groups", "_messages", "counted_bytes", "packed")
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
         self._messages: list[bytes] | None = None
+        self._groups: list[str] | None = None
         self.counted_bytes = 0
         """What the cache has counted for this batch."""
 
@@ -32,11 +33,20 @@ class PackedBatch:
             self._messages = list(MessageBatchView.FromString(self.packed).messages)
         return self._messages
 
+    @property
+    def groups(self) -> list[str]:
+        """The message group of each message, empty for those without."""
+        if self._groups is None:
+            self._groups = [message.message_group_id for message in MessageBatch.FromString(self.packed).messages]
+        return self._groups
+
     def memory_bytes(self) -> int:
         """What this batch takes in memory, about: the bytes, and once more with the overhead when it is split."""
         nbytes = len(self.packed) + _OBJECT_BYTES
         if self._messages is not None:
             nbytes += len(self.packed) + _OBJECT_BYTES * len(self._messages)
+        if self._groups is not None:
+            nbytes += _OBJECT_BYTES * len(self._groups)
         return nbytes
 
     def slice(self, first: int, end: int) -> bytes:

@@ -155,7 +155,11 @@ class QueueCore(ABC):
             if entry.appended_at_ms > horizon_ms:
                 break
             expired.append(entry)
+        left = limits.EXPIRY_MESSAGES_MAX
         for entry in {entry.base: entry for entry in expired}.values():
+            if left <= 0:
+                break
+            left -= entry.count
             self.activity.expired_messages += state.runs.delete(entry.base, entry.end)
             state.log.trim(entry)
             self._touch()

@@ -87,6 +87,8 @@ class FifoQueue(Queue):
 
     def forget_state(self) -> None:
         super().forget_state()
+        for holder in list(self._holders):
+            holder.on_lost()
         self._dedup.forget()
         self._attempts.clear()
 

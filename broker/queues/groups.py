@@ -10,12 +10,13 @@ and for 100,000.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from broker.queues.runs import RunMap, State
 from broker.queues.window import Member, Numbers, Window, as_ranges
 
+_STALE_MAX: Final = 1_000  # items of a line that need not count, beyond two for each group
 _SKIPPED_MAX: Final = 1_000  # messages of groups that others hold, looked at in one take
 
 
@@ -23,10 +24,12 @@ class Holder:
     """Someone who may go on with the groups that it holds: a consumer's stream, or one receive. ``in_order``: it gets
     messages in the order of the log, not group by group."""
 
-    __slots__ = ("groups", "in_order", "line")
+    __slots__ = ("groups", "in_order", "line", "on_lost")
 
-    def __init__(self, *, in_order: bool = True) -> None:
+    def __init__(self, *, in_order: bool = True, on_lost: Callable[[], None] = lambda: None) -> None:
         self.in_order = in_order
+        self.on_lost = on_lost
+        """Told when a failed commit has made the queue forget who holds what."""
         self.groups: Groups | None = None  # what ``line`` speaks of: a failed commit makes another
         self.line: Line = deque()
         """Groups all of whose messages in flight are here, and that have more."""
@@ -73,6 +76,7 @@ class Groups(Window[Group]):
         super().__init__(runs, Group, start=start, window=window)
         self._ready: Line = deque()
         self._tickets = 0
+        self._last: tuple[Holder | None, Group | None] = (None, None)  # who took last, and of which group
         self.in_flight = 0
         """Groups with messages in flight."""
 
@@ -96,11 +100,16 @@ class Groups(Window[Group]):
         taken: list[int] = []
         if in_order:
             self._take_in_order(count, holder, taken)
+        # A receive that goes on, since what it got were dead letters, goes on where it was.
+        last_holder, group = self._last
+        if last_holder is not None and last_holder is holder and group is not None and group.open_to(holder):
+            self._take_group(group, count - len(taken), holder, taken)
         while len(taken) < count:
             group = (self._first(holder.line) if holder is not None else None) or self._first(self._ready)
             if group is None:
                 break
             self._take_group(group, count - len(taken), holder, taken)
+        self._last = (None, None) if in_order else (holder, group)
         if in_order:
             taken.sort()
         self.waiting -= len(taken)
@@ -152,9 +161,7 @@ class Groups(Window[Group]):
                 return
 
     def _take_group(self, group: Group, count: int, holder: Holder | None, taken: list[int]) -> None:
-        assert group.line is not None
-        group.line.popleft()  # it is the first, and goes to the end, or to where it belongs then
-        group.step_out()
+        group.step_out()  # to the end of a line, the one that it belongs in then
         waiting, low = group.waiting, group.flight.first
         # Its prefix: up to what is in flight already, which may be behind messages that came back.
         stop = low if waiting.first < low else 0
@@ -204,6 +211,10 @@ class Groups(Window[Group]):
             self._tickets += 1
             group.line, group.ticket = line, self._tickets
             line.append((self._tickets, group))
+            if len(line) > 2 * len(self._members) + _STALE_MAX:
+                kept = [item for item in line if item[1].ticket == item[0]]
+                line.clear()
+                line.extend(kept)
 
     def _flies(self, group: Group, sequence: int) -> None:
         self.in_flight += not group.flight.first

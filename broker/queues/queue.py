@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from heddle.v1.message_pb2 import MessageBatch
-
 from broker import limits
 from broker.errors import OverLimit
 from broker.log import Entry
@@ -124,7 +122,12 @@ class Queue(Settling):
             if ranges:
                 return ranges
         run = self.state.runs.first_visible()
-        return [] if run is None else [(run.lo, min(run.hi, run.lo + count))]
+        if run is None:
+            return []
+        lo, hi = run.lo, min(run.hi, run.lo + count)
+        if self._window is not None:
+            self._window.hidden(lo, hi)  # taken without its say: what is visible is far apart, or behind the window
+        return [(lo, hi)]
 
     def _take(
         self,
@@ -155,8 +158,8 @@ class Queue(Settling):
 
     def _look_ahead(self, window: Window[Any]) -> None:
         """Loads whose the messages are that follow the window, a step's worth."""
-        log, left = self.state.log, limits.GROUPS_LOADED_A_STEP_MAX
-        while left > 0 and window.wants_more and window.end < log.next_sequence:
+        log, left, left_bytes = self.state.log, limits.GROUPS_LOADED_A_STEP_MAX, limits.LOOK_AHEAD_BYTES_A_STEP_MAX
+        while left > 0 and left_bytes > 0 and window.wants_more and window.end < log.next_sequence:
             entry = next((entry for entry, _, _ in log.slices(window.end, log.next_sequence)), None)
             if entry is None:
                 window.skip_to(log.next_sequence)
@@ -165,7 +168,8 @@ class Queue(Settling):
             skipped = max(0, window.end - entry.base)
             window.load(entry.base + skipped, names[skipped:])
             left -= entry.count
-        if left <= 0:
+            left_bytes -= entry.nbytes
+        if left <= 0 or left_bytes <= 0:
             self._store.touch(self)  # whoever is in line finds more with the next commit
 
     def _groups_of(self, entry: Entry) -> list[str]:
@@ -173,8 +177,7 @@ class Queue(Settling):
         batch = self._batches.read(entry.batch_id)
         if batch is None:
             raise AssertionError(f"{self.name}: entry {entry.base} names batch {entry.batch_id}, which is not there")
-        messages = MessageBatch.FromString(batch.packed).messages
-        return [message.message_group_id for message in messages[entry.first_index : entry.first_index + entry.count]]
+        return batch.groups[entry.first_index : entry.first_index + entry.count]
 
     def new_identity(self) -> int:
         """An id that names new messages."""
@@ -314,11 +317,14 @@ class Queue(Settling):
     def _serve(self) -> bool:
         """One turn for each taker; those that stay are at the end of the line for the next commit. True when any took
         something."""
-        received_before = self.activity.received_messages
+        received_before = received = self.activity.received_messages
+        more = self._anything_deliverable()
         for _ in range(len(self.takers)):
-            if not self._anything_deliverable() or self.at_in_flight_limit():
+            if not more or self.at_in_flight_limit():
                 break
             taker = self.takers.popleft()
             if taker.serve(self):
                 self.takers.append(taker)
+            if self.activity.received_messages != received:  # only then may there be less
+                received, more = self.activity.received_messages, self._anything_deliverable()
         return self.activity.received_messages > received_before

@@ -75,7 +75,7 @@ class Tenants(Window[Tenant]):
             before = len(taken)
             if not self._noisy:
                 self._take_in_order(count, taken)
-            if len(taken) == before:  # somebody is noisy, or what is visible is far apart
+            else:
                 self._take_quiet(count, taken)
             if len(taken) == before:  # nobody quiet has anything
                 tenant = min((tenant for tenant in self._noisy if tenant.waiting.first), key=_in_flight, default=None)

@@ -17,6 +17,7 @@ from sortedcontainers import SortedDict
 
 from broker.queues.runs import RunMap, State
 
+_MANY: Final = 32  # messages that come back at once
 _SPARE_MAX: Final = 10_000  # members kept to be used again
 
 
@@ -56,6 +57,12 @@ class Numbers:
             more.append(number)
         else:
             insort(more, number)
+
+    def add_all(self, numbers: list[int]) -> None:
+        """Many, in order."""
+        merged = sorted([*self, *numbers])  # two runs in order: one pass
+        self.first = merged[0]
+        self.more = deque(merged[1:])
 
     def pop(self) -> int:
         """Takes the first out; there must be one."""
@@ -232,9 +239,18 @@ class Window(ABC, Generic[M]):
 
     def visible(self, lo: int, hi: int) -> None:
         found = list(self._each(lo, hi))
-        for sequence, member in reversed(found):  # each is the first of those that wait then
-            self._lands(member, sequence)
-            member.waiting.add(sequence)
+        if len(found) < _MANY:
+            for sequence, member in reversed(found):  # each is the first of those that wait then
+                self._lands(member, sequence)
+                member.waiting.add(sequence)
+        else:  # member by member: one by one, thousands of one group would be moved aside for each
+            numbers: dict[M, list[int]] = {}
+            for sequence, member in found:
+                numbers.setdefault(member, []).append(sequence)
+            for member, back in numbers.items():
+                for sequence in back:  # in order: the first of those in flight, mostly
+                    self._lands(member, sequence)
+                member.waiting.add_all(back)
         self.waiting += len(found)
         for _, member in found:
             self._waits(member)

@@ -27,7 +27,7 @@ from broker import limits
 from broker.api.desk import Desk, settled
 from broker.api.grpc.frames import Frame
 from broker.api.grpc.held import Held
-from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist
+from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, StorageUnavailable
 from broker.log import PackedBatch
 from broker.queues import Queue, Scope, Taken
 from broker.queues.fifo import FifoQueue
@@ -134,8 +134,13 @@ class Consume:
             self._visibility_ms = request.visibility_timeout * 1000
         self._keep_in_flight = request.keep_in_flight_on_disconnect
         if isinstance(self._queue, FifoQueue):
-            self._holder = Holder()
+            self._holder = Holder(on_lost=self._lose)
             self._queue.join(self._holder)
+
+    def _lose(self) -> None:
+        """A commit failed, and the queue no longer knows what this stream holds: it ends, and the client comes back."""
+        self._ended = StorageUnavailable("A commit failed: this stream no longer holds its message groups.")
+        self._stop()
 
     def _settle(self, request: pb.ConsumeRequest) -> None:
         """Applies acknowledgements first and credit last, so that new deliveries see what they freed."""
@@ -153,7 +158,7 @@ class Consume:
                 for lo, hi, delivery_id in self._held.within(acked.first, acked.end):
                     queue.acknowledge(lo, hi, now_ms, delivery_id=delivery_id)
             self._held.drop(acked.first, acked.end)
-        for nack in request.nacks:
+        for nack in sorted(request.nacks, key=lambda nack: nack.range.first):  # the first takes the later ones along
             self._give_back(nack, now_ms)
         for extension in request.extensions:
             timeout_ms = extension.visibility_timeout * 1000
@@ -173,7 +178,7 @@ class Consume:
         queue, first, end = self._queue, nack.range.first, nack.range.end
         assert queue is not None
         parts = [(part, not nack.unhandled) for part in self._held.within(first, end)]
-        if isinstance(queue, FifoQueue) and self._holder is not None:
+        if parts and isinstance(queue, FifoQueue) and self._holder is not None:
             for lo, hi in queue.later_of_groups(first, end, self._holder):
                 parts.extend((part, False) for part in self._held.within(lo, hi) if not first <= lo < end)
         for (lo, hi, delivery_id), handled in parts:

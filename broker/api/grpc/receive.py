@@ -8,7 +8,7 @@ import asyncio
 from heddle.v1 import queues_pb2 as pb
 
 from broker.api.desk import Desk
-from broker.errors import ShuttingDown
+from broker.errors import BrokerError, ShuttingDown
 from broker.queues import Queue, Taken
 from broker.queues.fifo import FifoQueue
 from broker.store import Commit
@@ -89,7 +89,11 @@ class ReceiveCall:
     def serve(self, queue: Queue) -> bool:  # noqa: ARG002
         assert self._served is not None
         if not self._served.done():
-            taken = self._take(self._desk.now_ms())
+            try:  # another call with the same attempt may have been served meanwhile
+                taken = self._repeat() or self._take(self._desk.now_ms())
+            except BrokerError as refusal:
+                self._served.set_exception(refusal)
+                return False
             if not taken:
                 return True
             self._served.set_result(taken)
