@@ -9,6 +9,10 @@ What the broker had pushed before it heard of a nack arrives after it was said, 
 stale. The group is *returning* until the returned message comes again, or until the broker confirms the nack: messages
 that come after that are meant. Those that come in one response with the confirmation may be either, so that they are
 given back once more.
+
+A nack may come too late: the message's visibility timeout was over, and another consumer has had it. Then the broker
+took nothing back, and what was dropped as stale is still ours. It mostly shows when a later message of the group comes
+first: both are given back, and come again in order. Should nothing later come, the dropped one comes at its timeout.
 """
 
 from collections import deque
@@ -42,6 +46,7 @@ class Groups:
         self._delivery_of: dict[int, Delivery] = {}  # sequence -> what it came with last
         self._line_of: dict[str, deque[int]] = {}  # group -> its held sequences, rising
         self._returning: dict[str, _Return] = {}
+        self._dropped: dict[str, int] = {}  # group -> the first message that was stale and has not come again
 
     def arrive(self, delivery: Delivery, confirmed_request_id: int) -> Arrival:
         """Take in a delivery, in whose response the broker confirmed `confirmed_request_id`."""
@@ -54,6 +59,15 @@ class Groups:
                 if said:  # from here on, the group comes again with this message
                     self._returning[group] = _Return(sequence)
                 (arrival.doubtful if said else arrival.stale).add(sequence, sequence + 1)
+                if not said:
+                    self._dropped.setdefault(group, sequence)
+                continue
+            dropped = self._dropped.pop(group, None)
+            if dropped is not None and dropped < sequence:
+                delivery.returned.add(sequence)
+                arrival.doubtful.add(dropped, dropped + 1)
+                arrival.doubtful.add(sequence, sequence + 1)
+                self._returning[group] = _Return(dropped)
                 continue
             self._returning.pop(group, None)
             for lost in self._take(group, sequence):  # it was ours still: its visibility timeout was over
@@ -129,3 +143,4 @@ class Groups:
         self._delivery_of.clear()
         self._line_of.clear()
         self._returning.clear()
+        self._dropped.clear()

@@ -253,6 +253,7 @@ class Ledger:
         self._drop(arrival.stale)
         self._drop(arrival.lost)
         for piece in arrival.doubtful:
+            self._held.add(*piece)  # one may have been dropped before
             self._note(delivery.epoch, _Note(_Kind.NACK, *piece, 0))
 
     def _drop(self, pieces: RangeSet) -> None:
