@@ -103,18 +103,22 @@ class Dedup:
         self._load_rest(now_ms)
         keys = self._keys(ids, groups)
         repeats: dict[int, Original | int] = {}
-        for index, sequence in self._tables.find(keys):
+        first_of: dict[Hashable, int] = {}
+        for index, key in enumerate(keys) if len(set(keys)) < len(keys) else ():
+            first_of.setdefault(key, index)
+        places: Sequence[int] = list(first_of.values()) or range(len(keys))
+        # Each key once: what a change of scope left under one id may be a long way to go.
+        for place, sequence in self._tables.find(list(first_of) or keys):
+            index = places[place]
             if index not in repeats:
                 group = groups[index] if per_group else None
                 original = self._original(sequence, ids[index], group, now_ms)
                 if original is not None:
                     repeats[index] = original
-        if len(set(keys)) < len(keys):
-            seen: dict[Hashable, int] = {}
-            for index, key in enumerate(keys):
-                earlier = seen.setdefault(key, index)
-                if earlier != index:
-                    repeats.setdefault(index, earlier)
+        for index, key in enumerate(keys) if first_of else ():
+            earlier = first_of[key]
+            if earlier != index:
+                repeats[index] = repeats.get(earlier, earlier)
         return repeats
 
     def add(  # noqa: PLR0917

@@ -227,7 +227,8 @@ class Consume:
             for part in taken:
                 self._credit -= len(part)
                 self._outbox_bytes += part.nbytes
-                self._held.add(part.lo, part.hi, part.delivery_id)
+                if part.until_ms > now_ms:  # with a visibility timeout of 0, nothing is held
+                    self._held.add(part.lo, part.hi, part.delivery_id)
                 self._send(part, commit)
             if self._visibility_ms == 0:  # they are visible still
                 break
