@@ -29,6 +29,7 @@ from broker.store.keys import (
     SCHEMA_VERSION,
     pair_sequence,
     resource_prefix,
+    triple_parts,
     u64,
     u64_value,
 )
@@ -110,6 +111,7 @@ class _Check:
             self._runs(log)
         self._histories(logs)
         self._shared(logs)
+        self._ages(logs)
         queues = [log for log in logs.values() if log.name]
         self._report.counts.update(
             queues=len(queues),
@@ -242,6 +244,20 @@ class _Check:
                 at, position = hi, position + 1
             if at < entry.end:
                 self._problem(f"{log.name}: the deduplication id of message {at} is missing, or another message's")
+
+    def _ages(self, logs: dict[int, _Log]) -> None:
+        """The index by age names every entry that was moved to its log, and nothing else."""
+        moved = {
+            (log_id, entry.appended_at_ms, entry.base)
+            for log_id, log in logs.items()
+            for entry in log.entries
+            if entry.origin_arn
+        }
+        found = {triple_parts(key) for key, _ in self._rows(Table.AGES)}
+        for log_id, _, base in sorted(moved - found):
+            self._problem(f"log {log_id}: the dead letter at {base} is missing in the index by age")
+        for log_id, _, base in sorted(found - moved):
+            self._problem(f"log {log_id}: the index by age names a dead letter at {base} that is not there")
 
     def _shared(self, logs: dict[int, _Log]) -> None:
         """Messages that share a batch are different ones, or have different names."""

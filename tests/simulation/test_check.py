@@ -10,7 +10,7 @@ from heddle.v1 import queues_pb2 as pb
 from broker.log import Entry
 from broker.store import Table, WriteBatch
 from broker.store.engine import Engine
-from broker.store.keys import pair, resource, u64
+from broker.store.keys import pair, resource, triple, u64
 from broker.store.memory import MemoryEngine
 
 from .invariants import problems, records
@@ -127,6 +127,14 @@ def task_without_a_queue(engine: Engine, batch: WriteBatch) -> None:
     batch.put(Table.RESOURCES, key, task(engine, 1)[1])
 
 
+def age_missing(engine: Engine, batch: WriteBatch) -> None:
+    batch.delete(Table.AGES, records(engine, Table.AGES)[0][0])
+
+
+def age_of_nothing(engine: Engine, batch: WriteBatch) -> None:
+    batch.put(Table.AGES, triple(DEAD, 1, 99), b"")
+
+
 @pytest.mark.parametrize(
     ("corrupt", "complaint"),
     [
@@ -139,6 +147,8 @@ def task_without_a_queue(engine: Engine, batch: WriteBatch) -> None:
         (reference_too_many, "reference count 7"),
         (task_moved_too_many, "moved 100 of"),
         (task_before_the_newest_runs, "that is not the newest is RUNNING"),
+        (age_missing, "is missing in the index by age"),
+        (age_of_nothing, "the index by age names a dead letter at 99"),
         (task_without_a_queue, "there is no such queue"),
     ],
 )
