@@ -110,7 +110,7 @@ class Consume:
         read = self._context.read
         while not self._stopped:
             frame = await read()
-            if frame is grpc.aio.EOF:
+            if frame is grpc.aio.EOF or self._ended is not None:  # what ended meanwhile settles nothing more
                 return
             try:
                 request = pb.ConsumeRequest.FromString(frame)
