@@ -29,6 +29,7 @@ DATA_FILE: Final = "data.mdb"
 MAP_BYTES_INITIAL: Final = 1 << 30
 UNLIMITED_BYTES: Final = 1 << 62
 _DISK_FULL_BYTES: Final = 1 << 22
+_PAGE_BYTES: Final = 1 << 12
 _DATABASES_MAX: Final = 64
 _BYTES_AHEAD: Final = 1 << 28  # room wanted in the map at open, so that growth is rare
 
@@ -58,6 +59,7 @@ class LmdbEngine:
             ) from error
 
     def apply(self, batch: WriteBatch) -> None:
+        self._refuse_without_room(batch)
         while True:
             try:
                 self._apply_once(batch)
@@ -77,6 +79,18 @@ class LmdbEngine:
                         delete(key, db=db)
                     else:
                         put(key, value, db=db)
+
+    def _refuse_without_room(self, batch: WriteBatch) -> None:
+        """New payloads may not take the pages that deletes need: a store filled to its last page could not be emptied
+        again. Asked before each commit, since one commit can be larger than what is kept back."""
+        if not self._map_bytes_max:
+            return
+        payloads = [value for value in batch.tables.get(Table.BATCHES, {}).values() if value is not None]
+        if payloads and self.free_bytes() < batch.nbytes + len(payloads) * _PAGE_BYTES:
+            raise self._full()
+
+    def _full(self) -> EngineFull:
+        return EngineFull(f"the store has its largest size, {self._map_bytes_max} bytes (map_bytes_max)")
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         with self._gate.reading(), self._env.begin() as txn:
@@ -151,7 +165,7 @@ class LmdbEngine:
     def _grow(self) -> None:
         limit = self._map_bytes_max
         if limit and self._map_bytes >= limit:
-            raise EngineFull(f"the store has its largest size, {limit} bytes (map_bytes_max)")
+            raise self._full()
         # Doubling up to 16 GiB steps: address space is cheap, and each step needs a moment without readers.
         wanted = self._map_bytes + min(self._map_bytes, 1 << 34)
         if limit:
