@@ -1,0 +1,83 @@
+"""Forms: the parameters of a Query request, from its query string and its body, as a tree by the dots in their names.
+
+Never: what a parameter means. What a hostile form can cost is bounded by its size: names are cut at their dots
+``NAME_PARTS_MAX`` times at most, and an index is a key like any other, so ``Entry.999999999.Id=x`` makes one node.
+"""
+
+from collections.abc import Collection
+from typing import Final, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from broker.api.aws.errors import serialization_error
+from broker.api.web.messages import Request
+
+Node: TypeAlias = "str | dict[str, Node]"
+"""What stands at a name: its value, or what stands below it. A value that has something below it as well is kept
+under ``""``."""
+
+PARAMETERS_MAX: Final = 5_000
+"""Ours. The largest sensible request, a batch of ten messages with ten attributes each, has under 400."""
+NAME_PARTS_MAX: Final = 16
+"""Ours. The deepest name in the models of SQS, SNS and STS has eight parts."""
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+def parameters(request: Request) -> dict[str, str]:
+    """Of the query string and of the body, if that is a form; the body wins, and the last of equal names.
+
+    ``AwsError`` (MalformedInput): not UTF-8, or too many.
+    """
+    found = _decode(request.query.encode("latin-1", "replace")) if "?" in request.target else {}
+    if request.body and request.headers.get("content-type", _FORM).lower().startswith(_FORM):
+        found.update(_decode(request.body))
+    return found
+
+
+def tree(found: dict[str, str], known: Collection[str]) -> dict[str, Node]:
+    """``known``: the first parts of names that are worth keeping."""
+    root: dict[str, Node] = {}
+    for name, value in found.items():
+        first, _, rest = name.partition(".")
+        if first not in known:
+            continue
+        node, last = root, first
+        for part in rest.split(".", NAME_PARTS_MAX) if rest else ():
+            below = node.get(last)
+            if not isinstance(below, dict):
+                below = {} if below is None else {"": below}
+                node[last] = below
+            node, last = below, part
+        below = node.get(last)
+        if isinstance(below, dict):
+            below[""] = value
+        else:
+            node[last] = value
+    return root
+
+
+def _decode(form: bytes) -> dict[str, str]:
+    if form.count(b"&") >= PARAMETERS_MAX:
+        raise serialization_error(f"Too many parameters: more than {PARAMETERS_MAX}")
+    found = {}
+    for pair in form.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name:
+            found[_unquote(name)] = _unquote(value)
+    return found
+
+
+def _unquote(quoted: bytes) -> str:
+    """Percent-escapes undone in C, as the escapes of Python's own literals: 20 µs for 1 KB with 300 of them where
+    ``urllib.parse.unquote_plus`` takes 114. Escapes that are none stay as they are, as in WHATWG's forms."""
+    quoted = quoted.replace(b"+", b" ")
+    try:
+        if b"%" not in quoted:
+            return quoted.decode()
+        literal = quoted.replace(b"\\", rb"\\").replace(b"%", rb"\x")
+        try:
+            raw = literal.decode("unicode_escape").encode("latin-1")
+        except UnicodeDecodeError:  # a percent sign without two hexadecimal digits after it
+            raw = unquote_to_bytes(quoted)
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise serialization_error("The parameters are not encoded as UTF-8") from None
