@@ -81,7 +81,8 @@ class DirectFace:
         self._loop.run_to_the_end(asyncio.sleep(0))
 
     def start(self, operation: str, members: Mapping[str, Any], account: str = "") -> Call:
-        answer = getattr(self._service, operation)(request_of(operation, members), _Context(metadata_of(account)))
+        call = getattr(self._service.calls, operation)
+        answer = self._service.answer(call, request_of(operation, members), _Context(metadata_of(account)))
         return _DirectCall(self._loop, answer, self._woken)
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:

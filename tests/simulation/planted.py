@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from broker.api import desk
-from broker.api.grpc import queues_service
+from broker.api import desk, queue_calls
 from broker.errors import QueueDoesNotExist, StorageUnavailable
 from broker.log import Batches, Ids
 from broker.queues import Queue, Queues, Taken, moving
@@ -39,7 +38,7 @@ def answer_although_the_commit_failed(patch: pytest.MonkeyPatch) -> None:
         except StorageUnavailable:
             return
 
-    for module in (desk, queues_service):
+    for module in (desk, queue_calls):
         patch.setattr(module, "settled", deaf)
 
 

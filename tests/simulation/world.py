@@ -5,6 +5,7 @@ be there is received, and nothing else. Never: chance that does not come from th
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from random import Random
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from heddle.v1 import queues_pb2 as pb
 
+from broker.api.grpc.queues_service import QueuesService
 from broker.errors import BrokerError
 from broker.store import Table
 from broker.store.memory import MemoryEngine
@@ -132,8 +134,9 @@ class World:
         node = self.node
         if node is None:
             raise CutOff
-        method: Handler = getattr(node.service, handler)
-        task: asyncio.Task[Any] = self.loop.create_task(_called(method, request, context or UnaryContext()))
+        task: asyncio.Task[Any] = self.loop.create_task(
+            _called(_method(node.service, handler), request, context or UnaryContext())
+        )
         node.spawn(task)
         if not self.closing and self.random.random() < self.faults.cancelled_calls:
             self.loop.call_later(self.random.expovariate(1 / 0.005), task.cancel)
@@ -352,6 +355,11 @@ def _accounts(scene: Scene) -> dict[str, QueueAccount]:
 
 async def pause(world: World, mean_s: float) -> None:
     await asyncio.sleep(world.random.expovariate(1 / mean_s))
+
+
+def _method(service: QueuesService, name: str) -> Handler:
+    call = getattr(service.calls, name, None)
+    return getattr(service, name) if call is None else functools.partial(service.answer, call)
 
 
 async def _called(handler: Handler, request: Any, context: Any) -> Any:

@@ -20,7 +20,6 @@ from broker.errors import AddressInUse, InvalidParameterValue
 
 QUEUES_SERVICE: Final = queues_pb2.DESCRIPTOR.services_by_name["Queues"].full_name
 Request = TypeVar("Request", bound=Message)
-_STREAMS_OF_BYTES: Final = frozenset({"Produce", "Consume"})
 
 
 class GrpcServer:
@@ -98,22 +97,22 @@ def _options(message_bytes_max: int) -> Sequence[tuple[str, int]]:
     )
 
 
-def _handlers(service_name: str, service: object) -> grpc.GenericRpcHandler:
+def _handlers(service_name: str, service: QueuesService) -> grpc.GenericRpcHandler:
     descriptor = queues_pb2.DESCRIPTOR.services_by_name[service_name.rpartition(".")[2]]
-    methods = {method.name: _handler(method, getattr(service, method.name)) for method in descriptor.methods}
+    methods = {method.name: _handler(method, service) for method in descriptor.methods}
     return grpc.method_handlers_generic_handler(service_name, methods)
 
 
-def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
-    if method.name in _STREAMS_OF_BYTES:  # parsed and packed by the stream itself, as views
-        return grpc.stream_stream_rpc_method_handler(behaviour)
+def _handler(method: MethodDescriptor, service: QueuesService) -> "grpc.RpcMethodHandler[Any, Any]":
+    if method.client_streaming:  # parsed and packed by the stream itself, as views
+        return grpc.stream_stream_rpc_method_handler(getattr(service, method.name))
     parse = GetMessageClass(method.input_type).FromString
+    call = getattr(service.calls, method.name)
 
     async def parse_and_answer(data: bytes, context: Any) -> Message:
-        answering = behaviour(await _parsed(parse, data, context), context)
-        del data  # see _answering in queues_service.py
-        answer: Message = await answering
-        return answer
+        answering = service.answer(call, await _parsed(parse, data, context), context)
+        del data  # see QueuesService.answer
+        return await answering
 
     return grpc.unary_unary_rpc_method_handler(
         parse_and_answer,

@@ -17,8 +17,8 @@ class Dialect:
     """What the model of a service does not say.
 
     ``elements``: list shape -> name of its element. ``entries``: map shape -> names of key and value. ``members``:
-    member of whatever structure -> its name. ``json_members``: member -> its name when the answer is JSON. ``detail``: errors
-    carry an empty ``<Detail/>``. ``declared``: documents start with an XML declaration.
+    member of whatever structure -> its name. ``json_members``: member -> its name when the answer is JSON. ``detail``:
+    errors carry an empty ``<Detail/>``. ``declared``: documents start with an XML declaration.
     """
 
     namespace: str
