@@ -12,7 +12,7 @@ Values: TypeAlias = st.SearchStrategy[Any]
 XML_TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\n\r", exclude_characters="\ufffe\uffff"),
     max_size=12,
-) | st.sampled_from(['<&>"\'', "a\r\nb", "100%", "a+b c", "\\x41%41", "ü€😀", "&amp;", "]]>"])
+) | st.sampled_from(["<&>\"'", "a\r\nb", "100%", "a+b c", "\\x41%41", "ü€😀", "&amp;", "]]>"])
 """What XML 1.0 can carry, with everything that some layer escapes."""
 NAMES = st.text(st.characters(codec="ascii", categories=("Lu", "Ll", "Nd")), min_size=1, max_size=8)
 MILLISECONDS = st.integers(0, 4_102_444_800_000).map(lambda milliseconds: milliseconds / 1000)
@@ -30,7 +30,7 @@ BY_TYPE: dict[str, Values] = {
 
 
 def values(shape: Shape, depth: int = 6) -> Values:
-    """Values as the planes see them: timestamps are seconds. ``depth``: how deep structures go before they are empty."""
+    """Values as the planes see them: timestamps are seconds. Structures deeper than ``depth`` are empty."""
     if isinstance(shape, StructureShape):
         if not depth:
             return st.just({})

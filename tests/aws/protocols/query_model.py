@@ -1,7 +1,7 @@
 """The model of SQS as it was when SQS spoke Query, for botocore to serialize and parse by.
 
-The names below are those of ``sqs/2012-11-05/service-2.json`` in botocore 1.29.165, the last series whose model had them;
-they are put into today's model. ``MessageSystemAttributeList`` is younger; its name is the developer guide's.
+The names below are those of ``sqs/2012-11-05/service-2.json`` in botocore 1.29.165, among the last whose model had
+them; they are put into today's model. ``MessageSystemAttributeList`` is younger; its name is the developer guide's.
 """
 
 import copy

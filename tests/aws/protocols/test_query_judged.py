@@ -1,11 +1,11 @@
 """The Query protocol with botocore as the judge, over every operation of the services that speak it."""
 
 import itertools
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
-from botocore.model import OperationModel, StructureShape
+from botocore.model import OperationModel, Shape, StructureShape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from hypothesis import given, settings
@@ -42,7 +42,7 @@ def form(service: str, name: str, members: dict[str, Any]) -> bytes:
 
 def is_sent(value: Any) -> bool:
     """botocore sends empty lists, but nothing for empty maps and structures."""
-    return value != {}
+    return bool(value != {})
 
 
 def members_sent(shape: StructureShape | None) -> st.SearchStrategy[Any]:
@@ -51,9 +51,7 @@ def members_sent(shape: StructureShape | None) -> st.SearchStrategy[Any]:
         return st.just({})
     return values(shape).map(
         lambda value: {
-            name: item
-            for name, item in without_empty(value, is_sent).items()
-            if name != "MessageSystemAttributeNames"
+            name: item for name, item in without_empty(value, is_sent).items() if name != "MessageSystemAttributeNames"
         }
     )
 
@@ -78,9 +76,9 @@ def test_what_we_answer_is_what_botocore_reads(service: str, name: str, data: st
     response = QueryProtocol().codec(operation).serialize(answered, REQUEST_ID)
     assert isinstance(response.body, bytes)
     wire = {"status_code": 200, "headers": dict(response.headers), "body": response.body}
-    parsed = PARSER.parse(wire, query_model(service).operation_model(name).output_shape)
+    parsed = PARSER.parse(wire, cast("Shape", query_model(service).operation_model(name).output_shape))
     assert parsed["ResponseMetadata"]["RequestId"] == REQUEST_ID
-    empty = [{}, []] if service == "sqs" else []  # flattened: nothing is left of them
+    empty: list[Any] = [{}, []] if service == "sqs" else []  # flattened: nothing is left of them
     assert without_empty(seconds(parsed), lambda value: value not in empty) == without_empty(
         answered, lambda value: value not in empty
     )
