@@ -1,6 +1,7 @@
 """``Consume``: credit, acknowledgements by ranges, and what becomes of what a consumer held."""
 
 import time
+from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -191,23 +192,23 @@ def test_a_queue_deleted_while_it_is_consumed(stub: pb_grpc.QueuesStub, name: st
         assert reason(holding.error) == "AWS.SimpleQueueService.NonExistentQueue"
 
 
-def test_consumers_share_fairly(stub: pb_grpc.QueuesStub, name: str) -> None:
-    streams = [consume(stub, name, 1000) for _ in range(4)]
-    try:
-        until(lambda: counts(stub, name) == (0, 0, 0))
-        for _ in range(10):
-            fill(stub, name, *[10] * 8)
-        until(lambda: counts(stub, name) == (0, 800, 0))
-        shares = []
+def test_consumers_take_turns(stub: pb_grpc.QueuesStub, name: str) -> None:
+    """Each batch is handed out before the next is sent: those that share a commit may go to one taker."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(consume(stub, name, 1000)) for _ in range(4)]
         for stream in streams:
-            while not stream.silent(0.1):
-                stream.deliveries.extend(stream.receive().deliveries)
-            shares.append(len(bodies(stream.deliveries)))
-        assert sum(shares) == 800
-        assert min(shares) >= 100, shares
-    finally:
+            stream.settle(pb.ConsumeRequest())  # it is in line
+        first_sequences = []
+        for batch in range(20):
+            first_sequences.append(fill(stub, name, 10))
+            until(lambda in_flight=10 * (batch + 1): counts(stub, name) == (0, in_flight, 0))  # type: ignore[misc]
         for stream in streams:
-            stream.__exit__(None, None, None)
+            stream.take(5 * 10)
+        shares = [
+            [first_sequences.index(delivery.base_sequence) for delivery in stream.deliveries] for stream in streams
+        ]
+        assert sorted(shares) == [[turn + 4 * lap for lap in range(5)] for turn in range(4)]
+        assert all(bodies(stream.deliveries) == [b"%d" % number for number in range(10)] * 5 for stream in streams)
 
 
 def test_a_whole_batch_is_delivered_as_it_was_sent(running: Broker, stub: pb_grpc.QueuesStub, name: str) -> None:
