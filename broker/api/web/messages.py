@@ -10,7 +10,8 @@ class Request:
 
     ``target``: path and query exactly as sent, percent-escapes kept (signatures cover them). ``headers``: names in
     lower case; values decoded as latin-1, of repeated headers joined by ``,``; ``host`` holds HTTP/2's ``:authority``.
-    ``body``: with every transfer and content encoding undone. ``scheme``: ``http`` or ``https``.
+    ``body``: with every transfer and content encoding undone; ``sent_body``: before its content encoding was undone,
+    None when it had none (signatures cover what was sent). ``scheme``: ``http`` or ``https``. ``peer``: HOST:PORT.
     """
 
     method: str
@@ -19,6 +20,7 @@ class Request:
     body: bytes
     scheme: str = "http"
     peer: str = ""
+    sent_body: bytes | None = None
 
     @property
     def path(self) -> str:
