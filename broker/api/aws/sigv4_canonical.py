@@ -41,6 +41,8 @@ def canonical_path(path: str) -> str:
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """Names and values in canonical encoding, in the order that they were sent in."""
+    if not query:
+        return []
     pairs = (part.partition("=") for part in query.split("&") if part)
     return [(_encoded(name), _encoded(value)) for name, _, value in pairs]
 

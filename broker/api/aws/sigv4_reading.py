@@ -4,6 +4,7 @@ Two places: the Authorization header, or the query of a presigned URL.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -30,7 +31,8 @@ _PRESIGNED_OPTIONAL: Final = ("X-Amz-Expires", "X-Amz-Security-Token", "X-Amz-Co
 _MARKS: Final = frozenset(_PRESIGNED[:3])
 """Each makes a query one that wants to be signed; a date or a list of headers alone does not."""
 _CACHED_TEXT_MAX: Final = 1024
-"""Characters; longer texts are parsed each time, so that a cache of 256 of them stays small."""
+"""Characters. A client sends the same credential and list of headers all day; longer ones are parsed each time, so
+that caches of 256 stay small."""
 
 
 @dataclass(slots=True)
@@ -65,23 +67,24 @@ class Scope:
 
 def is_unsigned(request: Request) -> bool:
     """Neither an Authorization header nor a presigned query, not even a broken one: the caller may be anonymous."""
-    return "authorization" not in request.headers and not _wants_presigned(request.query)
+    return "authorization" not in request.headers and not _wants_presigned(query_pairs(request.query))
 
 
-def _wants_presigned(query: str) -> bool:
-    return "X-Amz-" in query and not _MARKS.isdisjoint(name for name, _ in query_pairs(query))
+def _wants_presigned(pairs: Iterable[tuple[str, str]]) -> bool:
+    return not _MARKS.isdisjoint(name for name, _ in pairs)
 
 
 def read_signature(request: Request, service: str) -> Signed:
-    authorization = request.headers.get("authorization")
+    """The signature of a request for a service (empty: not known yet). Raises AwsError where it is not whole."""
+    headers = request.headers
+    pairs = query_pairs(request.query)
+    authorization = headers.get("authorization")
     if authorization is None:
-        if not _wants_presigned(request.query):
+        if not _wants_presigned(pairs):
             raise sigv4_errors.missing_authentication_token(service)
-        return _from_query(request.query)
-    pairs = query_pairs(request.query) if request.query else []
+        return _from_query(pairs)
     if any(name == "X-Amz-Algorithm" for name, _ in pairs):
         raise sigv4_errors.both_ways(service)
-    headers = request.headers
     date = headers.get("x-amz-date") or headers.get("date", "")
     if match := _AUTHORIZATION.fullmatch(authorization):
         credential, signed_headers, signature = match.groups()
@@ -119,16 +122,13 @@ def _authorization_parts(authorization: str, dated: bool) -> tuple[str, str, str
     return found["Credential"], found["SignedHeaders"], found["Signature"]
 
 
-def _from_query(query: str) -> Signed:
+def _from_query(pairs: Sequence[tuple[str, str]]) -> Signed:
     found: dict[str, str] = {}
-    pairs: list[tuple[str, str]] = []
-    for name, value in query_pairs(query):
+    for name, value in pairs:
         if name in _PRESIGNED or name in _PRESIGNED_OPTIONAL:
             if name in found:
                 raise sigv4_errors.presigned_repeated(name)
             found[name] = unquote(value)
-        if name != "X-Amz-Signature":
-            pairs.append((name, value))
     if missing := [name for name in _PRESIGNED if not found.get(name)]:
         raise sigv4_errors.presigned_incomplete(missing)
     algorithm, credential, signature, signed_headers, date = (found[name] for name in _PRESIGNED)
@@ -143,7 +143,7 @@ def _from_query(query: str) -> Signed:
         date,
         found.get("X-Amz-Security-Token", ""),
         found.get("X-Amz-Content-Sha256", ""),
-        pairs,
+        [pair for pair in pairs if pair[0] != "X-Amz-Signature"],
         expires_seconds=_expires_seconds(found.get("X-Amz-Expires")),
     )
 
@@ -170,6 +170,11 @@ def _iso_date(date: str) -> str:
 
 
 def read_scope(credential: str) -> Scope:
+    """Raises AwsError where a credential has not its five parts."""
+    return (_parse_scope if len(credential) > _CACHED_TEXT_MAX else _cached_scope)(credential)
+
+
+def _parse_scope(credential: str) -> Scope:
     parts = credential.split("/")
     if len(parts) != 5:
         raise sigv4_errors.credential_malformed(credential)
@@ -177,9 +182,11 @@ def read_scope(credential: str) -> Scope:
     return Scope(access_key_id, day, region, service, terminator, credential.partition("/")[2])
 
 
+_cached_scope = lru_cache(maxsize=256)(_parse_scope)
+
+
 def list_names(signed_headers: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Sorted, and as a set. A client signs the same headers every time; only short lists are cached, which bounds
-    what the cache holds."""
+    """Sorted, and as a set."""
     return (_parse_names if len(signed_headers) > _CACHED_TEXT_MAX else _cached_names)(signed_headers)
 
 
