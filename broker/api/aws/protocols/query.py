@@ -11,12 +11,12 @@ escapes); ReceiveMessage of ten such messages with four system attributes each s
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
 from broker.api.aws.errors import AwsError, serialization_error
-from broker.api.aws.protocols.protocol import Codec
 from broker.api.aws.protocols.query_form import Node, parameters, tree
 from broker.api.aws.protocols.query_json import json_document
 from broker.api.aws.protocols.query_names import Names, dialect, flattened
@@ -26,6 +26,8 @@ from broker.api.web.messages import Request, Response
 
 Reader: TypeAlias = Callable[[Node], Any]
 
+XML: Final = "text/xml"
+JSON: Final = "application/json"
 INDEX_DIGITS_MAX: Final = 10
 """Of the index in a parameter's name: what a 32-bit number may need."""
 MISPLACED: Final = "Start of list found where not expected"
@@ -53,55 +55,54 @@ class QueryCodec:
         return _response(200, self._content_type, self._write(output, request_id), request_id)
 
 
+@cache  # ``ServiceModel.operation_model`` always gives the same object
+def _xml_codec(operation: OperationModel) -> QueryCodec:
+    return QueryCodec(operation, document_writer(operation), XML)
+
+
+@cache
+def _json_codec(operation: OperationModel) -> QueryCodec:
+    return QueryCodec(operation, json_document(operation), JSON)
+
+
 class QueryProtocol:
     """Answers in XML."""
 
     name = "query"
 
-    def __init__(self) -> None:
-        self._codecs: dict[tuple[str, str], Codec] = {}
-
-    def codec(self, operation: OperationModel) -> Codec:
-        key = operation.service_model.service_name, operation.name
-        if key not in self._codecs:
-            self._codecs[key] = self._compile(operation)
-        return self._codecs[key]
+    def codec(self, operation: OperationModel) -> QueryCodec:
+        """Cached per operation. ``KeyError``: its service has never spoken Query."""
+        return _xml_codec(operation)
 
     def error(self, service: ServiceModel, error: AwsError, request_id: str) -> Response:
         spoken = dialect(service)
-        body = "".join(
-            (
-                element("Type", _fault(error)),
-                element("Code", error.code),
-                element("Message", error.message),
-                "<Detail/>" if spoken.detail else "",
-            )
-        )
+        detail = "<Detail/>" if spoken.detail else ""
         document = (
-            f'<ErrorResponse xmlns="{spoken.namespace}"><Error>{body}</Error>'
+            f'<ErrorResponse xmlns="{spoken.namespace}"><Error>{element("Type", _fault(error))}'
+            f"{element('Code', error.code)}{element('Message', error.message)}{detail}</Error>"
             f"{element('RequestId', request_id)}</ErrorResponse>"
         )
-        return _response(error.status, "text/xml", encode(document, spoken), request_id)
-
-    def _compile(self, operation: OperationModel) -> Codec:
-        return QueryCodec(operation, document_writer(operation), "text/xml")
+        return _response(error.status, XML, encode(document, spoken), request_id)
 
 
-class QueryJsonProtocol(QueryProtocol):
+class QueryJsonProtocol:
     """The same requests, answered in JSON: what AWS does for ``Accept: application/json``."""
+
+    name = "query-json"
+
+    def codec(self, operation: OperationModel) -> QueryCodec:
+        """Cached per operation. ``KeyError``: its service has never spoken Query."""
+        return _json_codec(operation)
 
     def error(self, service: ServiceModel, error: AwsError, request_id: str) -> Response:  # noqa: ARG002 - one interface
         told = {"Type": _fault(error), "Code": error.code, "Message": error.message}
         body = json.dumps({"Error": told, "RequestId": request_id}, ensure_ascii=False)
-        return _response(error.status, "application/json", body.encode("utf-8", "replace"), request_id)
-
-    def _compile(self, operation: OperationModel) -> Codec:
-        return QueryCodec(operation, json_document(operation), "application/json")
+        return _response(error.status, JSON, body.encode("utf-8", "replace"), request_id)
 
 
 def wants_json(request: Request) -> bool:
     """Whether the answer to this Query request is to be JSON."""
-    return "application/json" in request.headers.get("accept", "")
+    return JSON in request.headers.get("accept", "")
 
 
 def _fault(error: AwsError) -> str:
