@@ -20,21 +20,21 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[aws]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --group dev --editable .
+	$(BIN)/pip install --quiet --group dev --editable '.[aws]'
 	@touch $@ $(VENV)/.run
 
 run: $(VENV)/.run ## start a broker, data in ./data (ARGS="--grpc 127.0.0.1:0 ..." to change)
 	$(BIN)/heddle serve $(ARGS)
 
 test: $(VENV)/.dev lint types protos-check ## everything that CI runs (under 20 minutes)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev lint types protos-check ## the everyday part (under 3 minutes)
-	$(BIN)/python -m pytest -m 'not full' $(ARGS)
+	HEDDLE_HISTORIES=$(or $(HEDDLE_HISTORIES),200) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not full' $(ARGS)
 
 lint: $(VENV)/.dev ## ruff: lint and format
 	$(BIN)/ruff check .

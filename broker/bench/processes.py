@@ -76,7 +76,7 @@ def first_line(process: subprocess.Popen[str], timeout_seconds: float = READY_SE
 @contextmanager
 def broker_on(data_dir: Path, durability: str) -> Iterator[Server]:
     """A broker of this installation on the given data directory, on free ports of the loopback."""
-    ports = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports"]
+    ports = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", "off", "--print-ports"]
     command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(data_dir), *ports]
     with child_process(command, {"HEDDLE_DURABILITY": durability, "HEDDLE_LOG_LEVEL": "warning"}) as process:
         yield Server(json.loads(first_line(process))["grpc"], process.pid, data_dir)

@@ -197,6 +197,25 @@ def _url_or_none(value: object) -> str | None:
     return text.rstrip("/")
 
 
+def _endpoint_or_off(value: object) -> Endpoint | None:
+    return None if _text(value).lower() in {"", "off"} else parse_endpoint(value)
+
+
+def _list_of(pattern: str) -> Callable[[object], tuple[str, ...]]:
+    """Reads a list in TOML, or text with commas."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        parts = value if isinstance(value, list | tuple) else _text(value).split(",")
+        names = tuple(name for part in parts if (name := _text(part)))
+        for name in names:
+            if not re.fullmatch(pattern, name, re.ASCII):
+                raise ValueError(f"not {name}")
+        return names
+
+    return parse
+
+
+_REGION: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _LISTEN: Final = Kind("HOST:PORT", "HOST:PORT with a port from 0 to 65535, 0 for any free one", parse_endpoint)
 _PEM_FILE: Final = Kind("FILE", "a readable file in PEM format", _file_or_none)
 
@@ -224,6 +243,54 @@ class Config:
         default=Endpoint("127.0.0.1", 7421),
         metadata=_about("Where metrics and health (/metrics, /healthz, /readyz) are served.", _LISTEN),
     )
+    aws: Endpoint | None = field(
+        default=Endpoint("127.0.0.1", 4566),
+        metadata=_about(
+            "Where AWS SDKs find the broker (HTTP; HTTPS with tls_cert). Needs the extra heddle-broker[aws].",
+            Kind("HOST:PORT", "HOST:PORT with a port from 0 to 65535, 0 for any free one, or off", _endpoint_or_off),
+        ),
+    )
+    aws_auth: str = field(
+        default="none",
+        metadata=_about(
+            "none: any credentials are taken, and an access key of 12 digits names the account; for local work. "
+            "sigv4: signatures are verified against aws_credentials_file.",
+            _choice("none", "sigv4"),
+        ),
+    )
+    aws_credentials_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "Access keys that may sign, their secrets and their accounts (TOML).",
+            Kind("FILE", "a readable file", _file_or_none),
+        ),
+    )
+    aws_regions: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "With sigv4: the regions that may be called; none: any.",
+            Kind("REGIONS", "regions with commas between them", _list_of(_REGION), ",".join),
+        ),
+    )
+    aws_cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "Web pages that may call the AWS endpoint besides those of this machine; *: any.",
+            Kind(
+                "ORIGINS",
+                "origins such as https://app.example.com with commas between them, or *",
+                _list_of(r"\*|https?://[^\s/,]+"),
+                ",".join,
+            ),
+        ),
+    )
+    profile: str = field(
+        default="development",
+        metadata=_about(
+            "production: refuses to start with what is for local work only (aws_auth = none, --ephemeral).",
+            _choice("development", "production"),
+        ),
+    )
     external_url: str | None = field(
         default=None,
         metadata=_about(
@@ -244,7 +311,7 @@ class Config:
             _pattern(
                 "REGION",
                 "a region of 1 to 63 lower-case letters, digits and hyphens, such as eu-central-1",
-                r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+                _REGION,
             ),
         ),
     )
@@ -339,6 +406,18 @@ class Config:
         self._check_certificates()
         if self.grpc.port and self.grpc == self.http:
             raise ConfigError("http", str(self.http), "is the endpoint of grpc; each needs a port of its own")
+        self._check_aws()
+
+    def _check_aws(self) -> None:
+        if self.aws is None:
+            return
+        for key, other in (("grpc", self.grpc), ("http", self.http)):
+            if self.aws.port and self.aws == other:
+                raise ConfigError("aws", str(self.aws), f"is the endpoint of {key}; each needs a port of its own")
+        if self.aws_auth == "sigv4" and self.aws_credentials_file is None:
+            raise ConfigError("aws_auth", self.aws_auth, "needs aws_credentials_file: without it nobody could call")
+        if self.aws_auth == "none" and self.profile == "production":
+            raise ConfigError("aws_auth", self.aws_auth, "is refused in production: use sigv4, or aws = off")
 
     def _check_certificates(self) -> None:
         """Reads the files once with the standard library: gRPC would only say that it cannot listen."""

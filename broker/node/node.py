@@ -29,6 +29,7 @@ from broker.api.grpc.server import GrpcServer
 from broker.api.http.app import http_app
 from broker.errors import AddressInUse, ConfigurationError, StartupError
 from broker.log import Batches, Sweeper
+from broker.node.aws import aws_endpoint
 from broker.node.clock import Clock
 from broker.node.config import Config, Endpoint
 from broker.node.data_dir import DataDirectory
@@ -46,13 +47,14 @@ _READER_THREADS: Final = 2
 log = structlog.get_logger("broker.node")
 
 
-def serve(config: Config, *, print_ports: bool) -> int:
+def serve(config: Config, *, print_ports: bool, ephemeral: bool = False) -> int:
     """Runs a broker until SIGTERM or SIGINT. Returns the exit code: 0 after a clean end, 1 after a fatal error.
+    ``ephemeral``: the HTTP port offers to empty it.
 
     Raises StartupError when it cannot start.
     """
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(_serve(config, print_ports=print_ports))
+        return runner.run(_serve(config, print_ports=print_ports, ephemeral=ephemeral))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -63,9 +65,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(config: Config, *, print_ports: bool) -> int:
+async def _serve(config: Config, *, print_ports: bool, ephemeral: bool) -> int:
     ending = _Ending()
-    async with Node.open(config, ending) as node:
+    async with Node.open(config, ending, ephemeral=ephemeral) as node:
         endpoints = node.endpoints()
         (config.data_dir / _ENDPOINTS_FILE).write_text(json.dumps(endpoints) + "\n")
         if print_ports:
@@ -100,9 +102,9 @@ class _Ending:
 class Node:
     """The parts of a running broker. Made by ``open``."""
 
-    def __init__(self, config: Config, engine: LmdbEngine, ending: _Ending) -> None:
+    def __init__(self, config: Config, engine: LmdbEngine, ending: _Ending, *, ephemeral: bool) -> None:
         loop = asyncio.get_running_loop()
-        self._config, self._ending = config, ending
+        self._config, self._ending, self._ephemeral = config, ending, ephemeral
         self._registry = CollectorRegistry()
         self._observations = Observations(self._registry)
         self.clock = Clock()
@@ -153,6 +155,7 @@ class Node:
             message_bytes_max=config.grpc_message_bytes_max,
             credentials=_credentials(config),
         )
+        self._aws = aws_endpoint(config, self.desk)
         self._collector = BrokerCollector(
             store=self.store,
             batches=batches,
@@ -167,10 +170,10 @@ class Node:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: Config, ending: _Ending) -> AsyncIterator["Node"]:
+    async def open(cls, config: Config, ending: _Ending, *, ephemeral: bool) -> AsyncIterator["Node"]:
         """A broker that serves until the block ends; then it stops in order."""
         with _opened(config) as engine:
-            node = cls(config, engine, ending)
+            node = cls(config, engine, ending, ephemeral=ephemeral)
             node._start_store(engine)
             try:
                 await node._last_commit()  # the new generation of ids is durable before any of them is given out
@@ -178,8 +181,9 @@ class Node:
                     engine_room = EngineRoom(node.services.run)
                     engine_room.start()
                     engine_room.ended.add_done_callback(node._engine_room_ended)
-                    await node.grpc.start()
                     try:
+                        await node.grpc.start()
+                        await node._start_aws()
                         yield node
                     finally:
                         await node._stop_serving()
@@ -204,14 +208,31 @@ class Node:
         return {
             "grpc": str(Endpoint(self._config.grpc.host, self.grpc.port)),
             "http": str(Endpoint(self._config.http.host, self.http_port)),
-            "aws": None,
+            "aws": str(Endpoint(self._config.aws.host, self._aws.port)) if self._config.aws and self._aws else None,
         }
+
+    async def _start_aws(self) -> None:
+        if self._aws is not None:
+            try:
+                await self._aws.start()
+            except OSError as error:
+                self._aws = None  # nothing to stop
+                raise AddressInUse(f"cannot listen on {self._config.aws} for AWS: {error.strerror or error}") from error
 
     async def _stop_serving(self) -> None:
         """New calls are refused, parked ones return, those under way end."""
         await self.grpc.set_serving(serving=False)
         self.desk.stop()
-        await self.grpc.stop(self._config.shutdown_grace_seconds)
+        grace_seconds = self._config.shutdown_grace_seconds
+        async with asyncio.TaskGroup() as doors:
+            doors.create_task(self.grpc.stop(grace_seconds))
+            if self._aws is not None:
+                doors.create_task(self._aws.stop(grace_seconds))
+
+    async def _reset(self) -> None:
+        """Every queue is gone, on the disk too."""
+        self.queues.clear()
+        await self.desk.durable()
 
     async def _last_commit(self) -> None:
         self.store.submit_all()
@@ -244,7 +265,13 @@ class Node:
         listener = _listen(self._config.http)
         self.http_port = listener.getsockname()[1]
         about = {"version": __version__, "durability": self._config.durability}
-        app = http_app(self._registry, prepare=self._collector.prepare, not_ready=self._not_ready, about=about)
+        app = http_app(
+            self._registry,
+            prepare=self._collector.prepare,
+            not_ready=self._not_ready,
+            about=about,
+            reset=self._reset if self._ephemeral else None,
+        )
         server = _HttpServer(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         )

@@ -179,11 +179,20 @@ class Queues:
     def delete(self, scope: Scope, queue_url: str, now_ms: int) -> None:
         """DeleteQueue: at once, with all messages. Raises QueueDoesNotExist."""
         queue = self.find(scope, queue_url)
+        self._remove(queue)
+        self._tombstones.add(queue, now_ms)
+
+    def clear(self) -> None:
+        """Deletes every queue, and what is known of those deleted before: as if the broker were new."""
+        for queue in list(self):
+            self._remove(queue)
+        self._tombstones.clear()
+
+    def _remove(self, queue: Queue) -> None:
         del self._queues[queue.account, queue.region, queue.name]
         self._sources.forget(queue)
         self.move_tasks.forget(queue.arn)
         resource.remove(self._store, queue)
-        self._tombstones.add(queue, now_ms)
         self._sweeper.discard_log(queue.log_id)
         queue.end()
 

@@ -12,6 +12,7 @@ import msgpack
 
 from broker.queues.attributes import QueueAttributes
 from broker.queues.queue import Queue
+from broker.queues.runs import NEVER_MS
 from broker.queues.scope import Scope
 from broker.store import Store, Table
 from broker.store.keys import META_NEXT_LOG_ID, resource, resource_prefix, u64, u64_value
@@ -77,6 +78,10 @@ class Tombstones:
         """Whether a queue of this name was deleted less than ``kept_ms`` ago."""
         stored = self._store.get(Table.RESOURCES, resource(_TOMBSTONE, scope.account, scope.region, name))
         return stored is not None and bool(now_ms < msgpack.unpackb(stored) + self._kept_ms)
+
+    def clear(self) -> None:
+        """Nothing stands in the way any more."""
+        self.forget(NEVER_MS)
 
     def forget(self, now_ms: int) -> None:
         """Removes the records that no longer stand in the way."""

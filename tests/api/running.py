@@ -48,6 +48,7 @@ class Broker:
     process: subprocess.Popen[bytes]
     grpc: str
     http: str
+    aws: str | None
     data_dir: Path
     log_path: Path
 
@@ -119,7 +120,7 @@ def broker(data_dir: Path, *flags: str, wrapper: Sequence[str] = (), program: Se
                 exit_code = None
             raise DidNotStart(exit_code, log_path.read_bytes()[started_at:].decode(errors="replace"))
         ports = json.loads(line)
-        yield Broker(process, ports["grpc"], ports["http"], data_dir, log_path)
+        yield Broker(process, ports["grpc"], ports["http"], ports["aws"], data_dir, log_path)
     finally:
         if process.poll() is None:
             process.kill()
@@ -129,7 +130,7 @@ def broker(data_dir: Path, *flags: str, wrapper: Sequence[str] = (), program: Se
 
 
 def serve_flags(data_dir: Path) -> list[str]:
-    doors = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports", "--log-level", "info"]
+    doors = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", "off", "--print-ports", "--log-level", "info"]
     waits = ["--purge-interval-seconds", "0", "--queue-deleted-recently-seconds", "0"]
     return ["serve", "--data-dir", str(data_dir), *doors, *waits]
 

@@ -75,6 +75,10 @@ def test_every_key_can_be_given_in_every_way(key: str, tmp_path: Path) -> None:
         "http": "localhost:0",
         "account": "123456789012",
         "region": "eu-west-3",
+        "aws": "off",
+        "aws_credentials_file": str(TLS / "server.pem"),
+        "aws_regions": "eu-west-3,us-east-1",
+        "aws_cors_origins": "https://app.example.com",
         "map_bytes_max": "1GiB",
         **file_of,
     }
@@ -90,7 +94,8 @@ def test_every_key_can_be_given_in_every_way(key: str, tmp_path: Path) -> None:
     ):
         entry = shown(*others, *arguments, env=env)[key]
         assert entry["source"] == source
-        assert entry["value"] in {text, option(key).parse(text)}
+        value = tuple(entry["value"]) if isinstance(entry["value"], list) else entry["value"]
+        assert value in {text, option(key).parse(text)}
 
 
 @pytest.mark.parametrize("o", OPTIONS, ids=lambda o: o.key)
@@ -109,6 +114,12 @@ def test_a_default_is_allowed_and_reads_back(o: Any) -> None:
         ("grpc", "127.0.0.1:65536", "expected HOST:PORT"),
         ("http", "::1:7421", "expected HOST:PORT"),
         ("http", "host:-1", "expected HOST:PORT"),
+        ("aws", "4566", "HOST:PORT with a port from 0 to 65535, 0 for any free one, or off"),
+        ("aws_auth", "basic", "one of none, sigv4"),
+        ("aws_credentials_file", "/does/not/exist", "a readable file (No such file or directory)"),
+        ("aws_regions", "us-east-1,Europe", "regions with commas between them (not Europe)"),
+        ("aws_cors_origins", "app.example.com", "origins such as https://app.example.com"),
+        ("profile", "test", "one of development, production"),
         ("external_url", "queues.example.com", "expected an http or https URL"),
         ("external_url", "https://x/?q=1", "without query"),
         ("account", "12345", "expected an account of exactly 12 digits"),
@@ -186,7 +197,7 @@ def test_toml_values_of_other_types_are_refused(value: str, tmp_path: Path) -> N
         ("cache_byte = 5", "has an unknown key cache_byte; did you mean cache_bytes?"),
         ("data-dir = '/x'", "has an unknown key data-dir; did you mean data_dir?"),
         ("xyzzy = 1", "has an unknown key xyzzy; `heddle config` lists the keys"),
-        ("aws = '127.0.0.1:4566'", "has an unknown key aws"),
+        ("sqs = '127.0.0.1:4566'", "has an unknown key sqs"),
         ("[server]\ngrpc = ':1'", "has an unknown key server"),
         ("grpc = ", "is not a TOML file: Invalid value (at end of document)"),
     ],

@@ -150,11 +150,9 @@ def test_following_ends_with_an_interruption(server: RunningBroker, orders: str)
 
 
 def test_a_second_broker_on_the_same_directory_or_port_is_refused_in_one_line(server: RunningBroker) -> None:
-    for flags in (
-        ["--data-dir", str(server.data_dir), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"],
-        ["--data-dir", str(server.data_dir.with_name("other")), "--grpc", server.grpc, "--http", "127.0.0.1:0"],
-        ["--data-dir", str(server.data_dir.with_name("other")), "--grpc", "127.0.0.1:0", "--http", server.http],
-    ):
+    here, other, free = str(server.data_dir), str(server.data_dir.with_name("other")), "127.0.0.1:0"
+    for data_dir, grpc, http in ((here, free, free), (other, server.grpc, free), (other, free, server.http)):
+        flags = ["--data-dir", data_dir, "--grpc", grpc, "--http", http, "--aws", "off"]
         result = subprocess.run(
             [sys.executable, "-m", "broker", "serve", *flags, "--log-level", "error"],
             capture_output=True,
@@ -177,7 +175,10 @@ def test_a_broker_that_cannot_start_is_told_to_whoever_waits_for_it() -> None:
 def test_a_termination_is_a_clean_stop() -> None:
     with running_broker() as running:
         endpoints = json.loads((running.data_dir / "endpoints.json").read_text())
-        assert endpoints == {"grpc": running.grpc, "http": running.http, "aws": None}
+        assert endpoints.keys() == {"grpc", "http", "aws"}
+        assert (endpoints["grpc"], endpoints["http"]) == (running.grpc, running.http)
+        with urllib.request.urlopen(f"http://{endpoints['aws']}/?Action=GetCallerIdentity", timeout=5) as answer:
+            assert b"<Account>000000000000</Account>" in answer.read()
         with urllib.request.urlopen(f"http://{running.http}/healthz", timeout=5) as answer:
             assert answer.status == 200
         os.kill(running.pid, signal.SIGTERM)

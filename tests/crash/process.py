@@ -22,7 +22,17 @@ class BrokerProcess:
         """From just before the kill on, calls may fail."""
         # Configuration of whoever runs the tests must not reach the broker.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEDDLE_")}
-        flags = ["--data-dir", str(data_dir), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports"]
+        flags = [
+            "--data-dir",
+            str(data_dir),
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--aws",
+            "off",
+            "--print-ports",
+        ]
         flags += ["--disk-free-bytes-min", "0", "--log-level", "warning"]
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(

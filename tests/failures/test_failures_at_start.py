@@ -62,7 +62,7 @@ def test_a_second_process_on_the_data_directory(tmp_path: Path) -> None:
         stub.CreateQueue(pb.CreateQueueRequest(queue_name="unharmed"))
 
 
-@pytest.mark.parametrize("door", ["--grpc", "--http"])
+@pytest.mark.parametrize("door", ["--grpc", "--http", "--aws"])
 def test_a_port_in_use(door: str, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -162,9 +162,12 @@ def pages(data_dir: Path) -> tuple[int, int]:
 
 
 CUTS = ["a byte", "half a page", "one page", "one page and a bit", "two pages", "a quarter", "half", "the last page"]
+EVERYDAY_CUTS = {"a byte", "one page and a bit", "half"}
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "cut", [pytest.param(cut, marks=() if cut in EVERYDAY_CUTS else pytest.mark.full) for cut in CUTS]
+)
 def test_a_truncated_data_file_is_refused_or_whole(cut: str, filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path / "data")
     page_bytes, count = pages(filled)

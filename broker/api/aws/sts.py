@@ -4,6 +4,8 @@ GetCallerIdentity alone is served: every tool asks it first. It needs no permiss
 """
 
 from broker.api.aws import sigv4_errors
+from broker.api.aws.model import service_model
+from broker.api.aws.service import Call, Members, Service
 from broker.api.aws.sigv4 import Caller
 
 
@@ -16,3 +18,12 @@ def get_caller_identity(caller: Caller) -> dict[str, str]:
     if caller.is_anonymous:
         raise sigv4_errors.missing_authentication_token("sts")
     return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
+
+
+def sts() -> Service:
+    """The service, with the one operation."""
+
+    async def identity(call: Call, _members: Members) -> Members:
+        return dict(get_caller_identity(call.caller))
+
+    return Service(service_model("sts"), {"GetCallerIdentity": identity}, ("query", "query-json"))

@@ -1,10 +1,11 @@
 """The routes of the HTTP port.
 
 ``/healthz``: the process runs (200). ``/readyz``: it takes requests (200), or why not (503). ``/metrics``: Prometheus.
+``POST /reset``, only on an ephemeral broker: empties it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -16,10 +17,15 @@ NotReady = Callable[[], str | None]
 
 
 def http_app(
-    registry: CollectorRegistry, *, prepare: Callable[[], Iterable[None]], not_ready: NotReady, about: dict[str, str]
+    registry: CollectorRegistry,
+    *,
+    prepare: Callable[[], Iterable[None]],
+    not_ready: NotReady,
+    about: dict[str, str],
+    reset: Callable[[], Awaitable[None]] | None = None,
 ) -> Starlette:
     """``prepare``: reads what the registry will show, in slices. ``not_ready``: the reason why requests are not taken
-    now, None when they are. ``about``: added to /healthz."""
+    now, None when they are. ``about``: added to /healthz. ``reset``: empties the broker; None where nobody may."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", **about})
@@ -35,6 +41,11 @@ def http_app(
             await asyncio.sleep(0)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    async def empty(_request: Request) -> Response:
+        assert reset is not None
+        await reset()
+        return JSONResponse({"status": "empty"})
+
     async def index(_request: Request) -> Response:
         return PlainTextResponse("Heddle. See /metrics, /healthz and /readyz.\n")
 
@@ -44,5 +55,6 @@ def http_app(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            *([Route("/reset", empty, methods=["POST"])] if reset is not None else []),
         ]
     )

@@ -38,7 +38,7 @@ def running_broker(*flags: str) -> Iterator[RunningBroker]:
     with tempfile.TemporaryDirectory(prefix="heddle-demo-") as directory:
         log_path, data_dir = Path(directory, "broker.log"), Path(directory, "data")
         command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(data_dir)]
-        command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports", *flags]
+        command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", "127.0.0.1:0", "--print-ports", *flags]
         with (
             log_path.open("wb") as log,
             # A session of its own: Ctrl-C is for the demo, which then stops the broker in order.

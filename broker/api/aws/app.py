@@ -1,0 +1,149 @@
+"""The AWS endpoint: from an HTTP request to the answer of an operation.
+
+Route, verify who calls, parse, call, serialize; whatever is refused on the way is told as AWS tells it, in the protocol
+of the request. Never: an operation's semantics.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from broker.api.aws import sigv4
+from broker.api.aws.cors import Cors
+from broker.api.aws.errors import AwsError
+from broker.api.aws.protocols.cbor import CborProtocol
+from broker.api.aws.protocols.json import JsonProtocol
+from broker.api.aws.protocols.protocol import WireProtocol
+from broker.api.aws.protocols.query import QueryJsonProtocol, QueryProtocol
+from broker.api.aws.protocols.rpc_cbor import RpcCborProtocol
+from broker.api.aws.routing import NoRoute, Route, Router
+from broker.api.aws.service import Call, Service
+from broker.api.aws.sigv4_reading import is_unsigned
+from broker.api.web.messages import Request, Response
+
+log = structlog.get_logger("broker.aws")
+
+_UNKNOWN_OPERATION: Final = "UnknownOperationException"
+
+
+class Gate(Protocol):
+    """Who calls. Raises AwsError."""
+
+    def verify(self, request: Request, service: str = "") -> sigv4.Caller: ...
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Calls answered, by service, operation and outcome (``ok`` or the error's code); names are those of the models."""
+
+    calls: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def count(self, service: str, operation: str, outcome: str) -> None:
+        key = (service, operation, outcome)
+        self.calls[key] = self.calls.get(key, 0) + 1
+
+
+class AwsApp:
+    """``base_url``: of the endpoint as callers reach it; None: as each request's Host header says."""
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        gate: Gate,
+        *,
+        cors: Cors,
+        base_url: str | None,
+        default_region: str,
+        new_request_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._services = list(services)
+        self._gate = gate
+        self._cors = cors
+        self._base_url, self._default_region = base_url, default_region
+        self._new_request_id = new_request_id
+        protocols: tuple[WireProtocol, ...] = (
+            JsonProtocol(),
+            CborProtocol(),
+            RpcCborProtocol(),
+            QueryProtocol(),
+            QueryJsonProtocol(),
+        )
+        self._router = Router(self._services, protocols)
+        self.statistics = Statistics()
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to any request. Is cancelled when the caller goes away; raises nothing else."""
+        request_id = self._new_request_id()
+        refusal = self._cors.refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            route = self._router.route(request)
+        except NoRoute as no_route:
+            response = self._unrouted(no_route, request_id)
+        else:
+            response = await self._answer(request, route, request_id)
+        return self._cors.allow(request, response)
+
+    async def _answer(self, request: Request, route: Route, request_id: str) -> Response:
+        service, protocol = route.service, route.protocol
+        outcome = "ok"
+        try:
+            caller = self._caller(request, service)
+            model, operation = service.find(route.operation, protocol.name)
+            codec = protocol.codec(model)
+            call = Call(caller, request, self._base_url or _base_url(request), protocol.name)
+            output = await operation(call, codec.parse(request))
+            response = codec.serialize(output, request_id)
+        except AwsError as error:
+            outcome = error.code
+            response = protocol.error(service.model, error, request_id)
+        except Exception:
+            log.exception("an internal error", service=service.name, operation=route.operation, request_id=request_id)
+            outcome = _INTERNAL.code
+            response = protocol.error(service.model, _INTERNAL, request_id)
+        self.statistics.count(service.name, route.operation if route.operation in service.operations else "", outcome)
+        return response
+
+    def _caller(self, request: Request, service: Service) -> sigv4.Caller:
+        try:
+            return self._gate.verify(request, service.signing_name)
+        except AwsError:
+            if is_unsigned(request):  # what the anonymous may do, the operation decides
+                return sigv4.Caller.anonymous(self._default_region, service.signing_name)
+            raise
+
+    def _unrouted(self, no_route: NoRoute, request_id: str) -> Response:
+        error = no_route.error
+        self.statistics.count("", "", error.code)
+        if error.code == _UNKNOWN_OPERATION and no_route.protocol.name.startswith("query"):
+            headers = (("x-amzn-requestid", request_id), ("content-type", "application/xml"))
+            return Response(404, headers, b"<UnknownOperationException/>\n")
+        return no_route.protocol.error(self._services[0].model, error, request_id)
+
+
+_INTERNAL: Final = AwsError(
+    "InternalFailure",
+    "InternalFailure",
+    "The request processing has failed because of an unknown error, exception or failure.",
+    status=500,
+    sender_fault=False,
+)
+
+
+def _base_url(request: Request) -> str:
+    return f"{request.scheme}://{request.headers.get('host', 'localhost')}"
+
+
+def served(services: Iterable[Service]) -> Mapping[str, Mapping[str, bool]]:
+    """Of each service: every operation of its model, and whether it is served."""
+    return {
+        service.name: {name: name in service.operations for name in service.model.operation_names}
+        for service in services
+    }
+
+
+__all__ = ["AwsApp", "Gate", "Statistics", "served"]
