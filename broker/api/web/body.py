@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from typing import Final
 
+from broker.api.web.limits import WebLimits
 from broker.api.web.messages import Request
 
 _INFLATE_STEP_BYTES: Final = 262_144  # about 1 ms of inflating; then the loop's other work has its turn
@@ -69,6 +70,23 @@ class Body:
     def complete(self) -> bytes:
         data, self._data = bytes(self._data), b""
         return data
+
+
+class Pace:
+    """How fast a body has to come or to be taken: a byte every ``stall_seconds``, and on average a minimum of them."""
+
+    __slots__ = ("_bytes", "_limits", "_since_s", "deadline_s")
+
+    def __init__(self, limits: WebLimits, now_s: float) -> None:
+        self._limits, self._since_s = limits, now_s
+        self._bytes = 0
+        self.deadline_s = now_s + limits.stall_seconds
+
+    def progress(self, total_bytes: int, now_s: float) -> None:
+        if total_bytes > self._bytes:
+            self._bytes = total_bytes
+            on_average_s = self._since_s + total_bytes / self._limits.body_bytes_per_second_min
+            self.deadline_s = min(now_s, on_average_s) + self._limits.stall_seconds
 
 
 async def undo_content_encoding(request: Request, body: Body, budget: Budget, bytes_max: int) -> None:

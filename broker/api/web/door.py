@@ -1,10 +1,13 @@
 """A connection that has said nothing yet: whether there is room for it, and which version of HTTP it speaks."""
 
 import asyncio
+import ssl
 from typing import Final, cast
 
 from broker.api.web.exchange import Exchanges, log
 from broker.api.web.http1 import Http1Connection
+from broker.api.web.http2 import Http2Connection
+from broker.api.web.http2_state import PREFACE
 
 _TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -30,13 +33,24 @@ class Door(asyncio.Protocol):
         self._deadline_s = asyncio.get_running_loop().time() + exchanges.limits.idle_seconds
 
     def data_received(self, data: bytes) -> None:
-        self._enter(Http1Connection(self._exchanges, self._transport, self._scheme, self._peer()), data)
+        self._first += data
+        first = self._first
+        if self._alpn() == "h2" or first.startswith(PREFACE):
+            self._enter(Http2Connection(self._exchanges, self._transport, self._scheme, self._peer()))
+        elif not PREFACE.startswith(first):
+            self._enter(Http1Connection(self._exchanges, self._transport, self._scheme, self._peer()))
+        elif len(first) == len(data):
+            self._deadline_s = asyncio.get_running_loop().time() + self._exchanges.limits.header_seconds
 
-    def _enter(self, connection: Http1Connection, data: bytes) -> None:
+    def _alpn(self) -> str | None:
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.selected_alpn_protocol()
+
+    def _enter(self, connection: Http1Connection | Http2Connection) -> None:
         self._exchanges.connections.add(connection)
         self._exchanges.leave(self)
         self._transport.set_protocol(connection)
-        connection.data_received(data)
+        connection.data_received(self._first)
 
     def _peer(self) -> str:
         name = self._transport.get_extra_info("peername")

@@ -1,9 +1,9 @@
 """One request and its answer, whichever version of HTTP carries them. Never: bytes on the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -29,12 +29,15 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class Exchanges:
-    """What all connections of a server share. ``tasks``: the handlers that run. ``empty``: no connection is left."""
+    """What all connections of a server share.
+
+    ``tasks``: the requests that are answered now. ``empty``: no connection is left.
+    """
 
     handler: Handler
     limits: WebLimits
     budget: Budget
-    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    tasks: "dict[asyncio.Task[None], Body]" = field(default_factory=dict)
     connections: set[Connection] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -42,6 +45,18 @@ class Exchanges:
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
+
+    def run(self, exchange: Coroutine[Any, Any, None], body: Body) -> "asyncio.Task[None]":
+        """A task that answers one request; the bytes of ``body`` are given back at its end."""
+        task = asyncio.get_running_loop().create_task(exchange)
+        self.tasks[task] = body
+        task.add_done_callback(self._ended)  # runs for a task that is cancelled before its first step, too
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.pop(task).release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("answering a request failed", exc_info=error)
 
     async def answer(self, request: Request, body: Body) -> Response:
         """The handler's answer, or 500 when it fails: what went wrong is logged and stays here.

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
-from broker.api.web.body import Refused
+from broker.api.web.body import Pace, Refused
 from broker.api.web.clock import http_date
 from broker.api.web.exchange import Exchanges, close_pieces, log, refusal
 from broker.api.web.http1_reader import Arrival, Phase, RequestReader
@@ -32,14 +32,14 @@ class Http1Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self._limits, exchanges.budget, scheme, peer)
         self._task: asyncio.Task[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._unwritten_bytes = 0
         self._reading = True
         self._retiring = False
         self._closing = False
         self._begun = 0
-        self._body_since_s = _NEVER
-        self._received_bytes = 0
+        self._pace: Pace | None = None
         self._deadline_s = self._loop.time() + self._limits.idle_seconds
 
     # --- the loop's calls
@@ -62,14 +62,12 @@ class Http1Connection(asyncio.Protocol):
         self._reader.close()
 
     def pause_writing(self) -> None:
-        self._writable = self._loop.create_future()
+        self._writable.clear()
         self._unwritten_bytes = self._transport.get_write_buffer_size()
         self._deadline_s = self._loop.time() + self._limits.stall_seconds
 
     def resume_writing(self) -> None:
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        self._writable.set()
         if not self._closing:
             self._deadline_s = _NEVER
 
@@ -79,10 +77,10 @@ class Http1Connection(asyncio.Protocol):
         if now_s < self._deadline_s:
             return
         unwritten_bytes = self._transport.get_write_buffer_size()
-        if unwritten_bytes and unwritten_bytes < self._unwritten_bytes:
+        if 0 < unwritten_bytes <= self._unwritten_bytes - self._limits.stall_bytes:
             self._unwritten_bytes = unwritten_bytes
             self._deadline_s = now_s + self._limits.stall_seconds
-        elif self._closing or self._writable is not None:
+        elif self._closing or not self._writable.is_set():
             self._transport.abort()
         elif self._reader.phase is Phase.BETWEEN:
             self._close()
@@ -107,8 +105,8 @@ class Http1Connection(asyncio.Protocol):
                 self._read(on=False)
         elif reader.complete:
             self._deadline_s = _NEVER
-            self._task = self._loop.create_task(self._serve(reader.complete.popleft()))
-            self._exchanges.tasks.add(self._task)
+            arrival = reader.complete.popleft()
+            self._task = self._exchanges.run(self._serve(arrival), arrival.body)
         elif reader.refused is not None:
             self._refuse(reader.refused)
         else:
@@ -124,7 +122,7 @@ class Http1Connection(asyncio.Protocol):
         reader, limits, now_s = self._reader, self._limits, self._loop.time()
         if reader.started != self._begun:
             self._begun = reader.started
-            self._body_since_s = _NEVER
+            self._pace = None
             self._deadline_s = now_s + limits.header_seconds
         if reader.phase is Phase.BETWEEN:
             if self._retiring:
@@ -135,38 +133,35 @@ class Http1Connection(asyncio.Protocol):
             if reader.continue_wanted:
                 reader.continue_wanted = False
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._await_body(now_s)
-
-    def _await_body(self, now_s: float) -> None:
-        """A byte every ``stall_seconds``, and on average a minimum of them."""
-        limits, received_bytes = self._limits, self._reader.body_bytes
-        if self._body_since_s is _NEVER:
-            self._body_since_s, self._received_bytes = now_s, -1
-        if received_bytes > self._received_bytes:
-            self._received_bytes = received_bytes
-            average = self._body_since_s + received_bytes / limits.body_bytes_per_second_min
-            self._deadline_s = min(now_s, average) + limits.stall_seconds
+            if self._pace is None:
+                self._pace = Pace(limits, now_s)
+            self._pace.progress(reader.body_bytes, now_s)
+            self._deadline_s = self._pace.deadline_s
 
     # --- answers
 
     async def _serve(self, arrival: Arrival) -> None:
-        keep_alive = False
+        request = arrival.request
         try:
-            response = await self._exchanges.answer(arrival.request, arrival.body)
+            response = await self._exchanges.answer(request, arrival.body)
             keep_alive = arrival.keep_alive and not self._retiring
-            if type(response.body) is bytes:
-                self._send(response, response.body, arrival.request.method, keep_alive=keep_alive)
+            if isinstance(response.body, bytes):
+                self._send(response, response.body, request.method, keep_alive=keep_alive)
             else:
-                keep_alive = await self._stream(response, arrival, keep_alive=keep_alive)
-            if self._writable is not None:
-                await self._writable
-        finally:
-            arrival.body.release()
-            self._exchanges.tasks.discard(self._task)
-            self._task = None
+                keep_alive = keep_alive and arrival.chunks_understood
+                await self._stream(response, response.body, arrival, keep_alive=keep_alive)
+            await self._writable.wait()
+        except asyncio.CancelledError:
+            self._transport.abort()  # nothing to do where the client is gone; the handler may have been, from within
+            raise
+        except Exception:
+            log.exception("an answer broke off", method=request.method, path=request.path)
+            self._transport.abort()
+            return
+        self._task = None
         if self._closing:
             return
-        if keep_alive and not self._retiring:
+        if keep_alive:
             self._advance()
         else:
             self._close()
@@ -191,35 +186,25 @@ class Http1Connection(asyncio.Protocol):
         else:
             self._transport.writelines([head, body])
 
-    async def _stream(self, response: Response, arrival: Arrival, *, keep_alive: bool) -> bool:
-        """Sends an answer piece by piece, no faster than it is read. Returns whether the connection can go on."""
-        pieces = response.body
-        assert not isinstance(pieces, bytes)
+    async def _stream(
+        self, response: Response, pieces: AsyncIterator[bytes], arrival: Arrival, *, keep_alive: bool
+    ) -> None:
+        """Sends an answer piece by piece, no faster than it is read. A client of HTTP/1.0 reads until the end."""
+        chunked = arrival.chunks_understood
         try:
-            chunked = arrival.chunks_understood
-            keep_alive = keep_alive and chunked
-            self._transport.write(
-                _head(response, b"transfer-encoding: chunked\r\n" if chunked else b"", keep_alive=keep_alive)
-            )
+            framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+            self._transport.write(_head(response, framing, keep_alive=keep_alive))
             if arrival.request.method != "HEAD" and response.status not in _BODILESS:
                 await self._send_pieces(pieces, chunked=chunked)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("an answer broke off", method=arrival.request.method, path=arrival.request.path)
-            self._transport.abort()
-            return False
         finally:
             await close_pieces(pieces)
-        return keep_alive
 
     async def _send_pieces(self, pieces: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for piece in pieces:
             if not piece:
                 continue
             self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            if self._writable is not None:
-                await self._writable
+            await self._writable.wait()
             if self._transport.is_closing():
                 return
         if chunked:

@@ -44,6 +44,7 @@ class RequestReader:
     """
 
     def __init__(self, limits: WebLimits, budget: Budget, scheme: str, peer: str) -> None:
+        self._headers_max = limits.headers_max
         self._limits, self._budget, self._scheme, self._peer = limits, budget, scheme, peer
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.complete: deque[Arrival] = deque()
@@ -52,13 +53,13 @@ class RequestReader:
         self.started = 0
         self.continue_wanted = False
         self._upgrade_offered = False
+        self._no_body = Body(budget, 0)
         self._reset()
 
     def _reset(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
-        self._header_bytes = 0
-        self._header_count = 0
+        self._fields: list[tuple[bytes, bytes]] = []
         self._unreported_bytes = 0
         self._chunks = 0
         self._body = Body(self._budget, self._limits.body_bytes_max)
@@ -85,14 +86,13 @@ class RequestReader:
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-                self._ignore_upgrade()
+                data = self._ignore_upgrade() + data[upgrade.args[0] :]
             except httptools.HttpParserError as error:
                 raise _refusal(error) from None
             else:
                 return
 
-    def _ignore_upgrade(self) -> None:
+    def _ignore_upgrade(self) -> bytes:
         """An offer of h2c or websocket is declined by answering the request as it is. llhttp takes what follows the
         header for the new protocol, httptools leaves no say in it: another parser, told the same, reads the body."""
         head = [f"POST / HTTP/{self._version}"]
@@ -100,7 +100,7 @@ class RequestReader:
         if "close" in self._headers.get("connection", "").lower():
             head.append("connection: close")
         self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
 
     def _count_unreported(self, size_bytes: int) -> None:
         """What llhttp holds back until it is whole (a long header) or skips (chunk extensions) is bounded as well."""
@@ -137,30 +137,35 @@ class RequestReader:
         if self._upgrade_offered:
             return
         self._target += part
-        self._count_header(len(part))
+        self._check_header_bytes(len(self._target))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_header(len(name) + len(value))
-        self._header_count += 1
-        if self._header_count > self._limits.headers_max:
+        self._fields.append((name, value))
+        if len(self._fields) > self._headers_max:
             raise Refused(431, "too many headers")
-        if self.phase is Phase.BODY:
-            return  # trailers: none that SDKs send here says anything
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        known = self._headers.get(key)
-        self._headers[key] = text if known is None else f"{known},{text}"
 
-    def _count_header(self, size_bytes: int) -> None:
-        self._header_bytes += size_bytes
-        if self._header_bytes > self._limits.header_bytes_max:
+    def _read_fields(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        size_bytes = len(self._target)
+        for name, value in self._fields:
+            size_bytes += len(name) + len(value)
+            key = str(name, "latin-1").lower()
+            text = str(value, "latin-1")
+            headers[key] = text if key not in headers else f"{headers[key]},{text}"
+        self._check_header_bytes(size_bytes)
+        self._fields = []  # from here on: trailers, none of which says anything that SDKs need here
+        return headers
+
+    def _check_header_bytes(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.header_bytes_max:
             raise Refused(431, "the headers are too large")
 
     def on_headers_complete(self) -> None:
         if self._upgrade_offered:
             self._upgrade_offered = False
+            self._fields = []
             return
-        headers = self._headers
+        self._headers = headers = self._read_fields()
         parser = self._parser
         assert parser is not None
         self._version = parser.get_http_version()
@@ -224,7 +229,7 @@ class RequestReader:
         self.complete.append(
             Arrival(request, self._body, modern and parser.should_keep_alive(), chunks_understood=modern)
         )
-        self._body = Body(self._budget, self._limits.body_bytes_max)
+        self._body = self._no_body
 
 
 def _refusal(error: httptools.HttpParserError) -> Refused:

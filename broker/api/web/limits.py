@@ -16,7 +16,7 @@ class WebLimits:
     header_seconds: float = 10.0  # from the first byte of a request to the end of its headers; also the TLS handshake
     idle_seconds: float = 75.0  # without a request; longer than the pools of SDKs keep theirs (Java 60 s, JS 60 s)
     stall_seconds: float = 20.0  # without a byte of a body, or without a byte taken by a reader of an answer
-    body_bytes_per_second_min: int = 4_096  # on average, after the first stall_seconds of a body
+    body_bytes_per_second_min: int = 4_096  # of a body or an answer: on average, after the first stall_seconds
     linger_seconds: float = 2.0  # what a client still sends after a refusal is read and dropped so that it sees why
 
     pipelined_max: int = 256  # requests of one connection that arrived before the one in progress was answered
@@ -26,3 +26,8 @@ class WebLimits:
     control_frames_per_second: float = 100.0  # and after that; over it the connection is ended
     resets_burst: int = 512  # HTTP/2: streams that the client resets, at once: two whole connections' worth
     resets_per_second: float = 50.0
+
+    @property
+    def stall_bytes(self) -> int:
+        """What the reader of an answer takes at least in ``stall_seconds``, or it counts as stalled."""
+        return int(self.stall_seconds * self.body_bytes_per_second_min)
