@@ -16,8 +16,9 @@ in AWS's words.
 
 orjson takes the last of duplicate keys and refuses NaN, Infinity, 1e999, lone surrogates (``\\ud800``), a byte order
 mark, bytes that are not UTF-8, more than 1,024 levels and anything after the object; integers over 64 bits become
-floats, which readers clamp. The worst of hostile bodies, nothing but ``[],``, costs 70 ns and 20 bytes of memory a
-byte: what bounds both is the limit on bodies.
+floats, which readers clamp. Decoded values cost up to 24 times their bytes: ``[],`` 64 bytes and 210 ns, ``{"a":1},``
+192 bytes and 180 ns, short strings 59 bytes and 58 ns. ``CONTAINERS_MAX`` holds that to 230 MB and 0.3 s whatever the
+limit on bodies is.
 """
 
 import binascii
@@ -42,6 +43,8 @@ from broker.api.aws.protocols.values import (
 )
 from broker.api.web.messages import Request, Response
 
+CONTAINERS_MAX: Final = 1_200_000  # braces and brackets in a body: a message of SQS may be 1 MiB of nothing else
+
 _CORAL: Final = "com.amazon.coral.service"
 _QUOTED_MAX: Final = 256  # characters of a refused value that its error repeats
 
@@ -57,10 +60,13 @@ class JsonCodec:
 
     def parse(self, request: Request) -> dict[str, Any]:
         """An empty body is an empty object."""
-        if not request.body:
+        body = request.body
+        if not body:
             return {}
+        if len(body) > CONTAINERS_MAX and body.count(b"{") + body.count(b"[") > CONTAINERS_MAX:
+            raise serialization_error("The request body has too many lists and structures")
         try:
-            return self._read(orjson.loads(request.body))
+            return self._read(orjson.loads(body))
         except orjson.JSONDecodeError as malformed:
             raise serialization_error(f"The request body is not valid JSON: {malformed}") from None
         except RecursionError:  # only a shape that contains itself is followed that deep
