@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from . import planted
 from .planted import PLANTED, Plant
 from .run import SimulationFailed, simulate
 from .scene import seeds_of
@@ -13,6 +14,12 @@ EVERYDAY_SEEDS: Final = 100
 SEEDS: Final = int(os.environ.get("HEDDLE_SIMULATION_SEEDS", "2000"))
 """Of the full part; any number may be asked for."""
 _SLICE: Final = 100
+_SLOW: Final = {
+    planted.visibility_timeouts_end_early,
+    planted.ids_come_again_after_a_failed_commit,
+    planted.deduplication_lasts_too_long,
+}
+"""Bugs that show in one seed of some dozens."""
 
 
 def test_equal_seeds_tell_the_same_story() -> None:
@@ -40,7 +47,10 @@ def test_more_seeds(start: int) -> None:
         simulate(seed)
 
 
-@pytest.mark.parametrize(("plant", "scenes", "complaint"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED])
+@pytest.mark.parametrize(
+    ("plant", "scenes", "complaint"),
+    [pytest.param(*row, id=row[0].__name__, marks=pytest.mark.full if row[0] in _SLOW else ()) for row in PLANTED],
+)
 def test_a_planted_bug_is_caught(
     plant: Plant, scenes: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
