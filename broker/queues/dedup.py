@@ -26,7 +26,7 @@ Never: a clock, an await, a step for each id of the history but when it is loade
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
@@ -98,21 +98,18 @@ class Dedup:
     ) -> dict[int, Original | int]:
         """Which of the ids are duplicates: index -> the accepted message that it repeats (the newest, if a change of
         scope left several), or else the index of the first message of this call with the same id."""
-        if per_group != self._per_group:
-            self._change_scope(per_group)
-        self._load_rest(now_ms)
+        self._load_rest(now_ms, per_group=per_group)
         keys = self._keys(ids, groups)
         repeats: dict[int, Original | int] = {}
         first_of: dict[Hashable, int] = {}
         for index, key in enumerate(keys) if len(set(keys)) < len(keys) else ():
             first_of.setdefault(key, index)
         places: Sequence[int] = list(first_of.values()) or range(len(keys))
-        # Each key once: what a change of scope left under one id may be a long way to go.
-        for place, sequence in self._tables.find(list(first_of) or keys):
+        for place, sequences in self._tables.find(list(first_of) or keys):
             index = places[place]
             if index not in repeats:
                 group = groups[index] if per_group else None
-                original = self._original(sequence, ids[index], group, now_ms)
+                original = self._original(sequences, ids[index], group, now_ms)
                 if original is not None:
                     repeats[index] = original
         for index, key in enumerate(keys) if first_of else ():
@@ -128,10 +125,12 @@ class Dedup:
         Durable with the open write batch."""
         if not ids:
             return
-        self._load_rest(now_ms)
+        self._load_rest(now_ms, per_group=self._per_group)
         # Rows are in the order of their times, or neither expiry nor loading could stop at the first that is young
         # enough. But when the clock was set back by more than the window, it is believed.
         accepted_ms = self._last_ms if now_ms < self._last_ms < now_ms + self._window_ms else now_ms
+        if accepted_ms < self._last_ms:
+            self.flush()
         self._last_ms = accepted_ms
         for start in range(0, len(ids), _ROW_IDS_MAX):
             stop = start + _ROW_IDS_MAX
@@ -151,13 +150,6 @@ class Dedup:
 
     def _keys(self, ids: Sequence[str], groups: Sequence[str]) -> Sequence[Hashable]:
         return list(zip(groups, ids, strict=True)) if self._per_group else ids
-
-    def _change_scope(self, per_group: bool) -> None:
-        """Makes the history searchable the other way: it is loaded again."""
-        self.flush()
-        self._per_group = per_group
-        self._tables.clear()
-        self._unread = None
 
     # --- clearing
 
@@ -193,7 +185,10 @@ class Dedup:
         """When ``expire`` has something to do; ``NEVER_MS`` while the history is empty."""
         if self._due_ms is None:
             oldest = self._scan(self._first, limit=1)
-            self._due_ms = self._due_after(_accepted_ms(oldest[0][1])) if oldest else NEVER_MS
+            self._due_ms = NEVER_MS
+            if oldest:
+                self._first = pair_sequence(oldest[0][0])
+                self._due_ms = self._due_after(_accepted_ms(oldest[0][1]))
         return self._due_ms
 
     def expire(self, now_ms: int) -> bool:
@@ -229,9 +224,14 @@ class Dedup:
 
     # --- loading
 
-    def load(self, now_ms: int) -> bool:
-        """Reads a slice of the history into memory. True while there is more; ``find`` and ``add`` read all that is
-        left."""
+    def load(self, now_ms: int, *, per_group: bool) -> bool:
+        """Reads a slice of the history into memory, to be searched the one way or the other. True while there is more;
+        ``find`` and ``add`` read all that is left."""
+        if per_group != self._per_group:
+            self.flush()
+            self._per_group = per_group
+            self._tables.clear()
+            self._unread = None
         if self._unread is None:
             self._unread = self._first_in_window(now_ms)
         if self._unread == SEQUENCE_END:
@@ -248,9 +248,9 @@ class Dedup:
         """The memory that the tables take."""
         return self._tables.nbytes
 
-    def _load_rest(self, now_ms: int) -> None:
-        while self._unread != SEQUENCE_END:
-            self.load(now_ms)
+    def _load_rest(self, now_ms: int, *, per_group: bool) -> None:
+        while self.load(now_ms, per_group=per_group):
+            pass
 
     def _first_in_window(self, now_ms: int) -> int:
         """The sequence number from which on all rows are in the window. After a long stop there may be as many below,
@@ -284,18 +284,24 @@ class Dedup:
             row = self._open = _Row(base, [], [], [])
         return row
 
-    def _original(self, sequence: int, message_id: str, group: str | None, now_ms: int) -> Original | None:
-        """The message with this sequence number, if it was accepted within the window and with this id (and group)."""
-        row = self._row_with(sequence)
-        if row is None:
-            return None
-        position = sequence - row.base
-        if row.ids[position] != message_id or (group is not None and row.groups[position] != group):
-            return None
-        span = row.span_of(position)
-        if not self._in_window(span.accepted_ms, now_ms):
-            return None
-        return Original(sequence, span.batch_id, span.first_index + position - span.position)
+    def _original(self, sequences: Iterable[int], message_id: str, group: str | None, now_ms: int) -> Original | None:
+        """The first of the places that has a message of this id (and group) accepted within the window. They come
+        newest first, and no more are looked at than must be: a change of scope may leave a long line under one id."""
+        for sequence in sequences:
+            if sequence < self._first:
+                break
+            row = self._row_with(sequence)
+            if row is None:
+                continue
+            position = sequence - row.base
+            if row.ids[position] != message_id or (group is not None and row.groups[position] != group):
+                continue
+            span = row.span_of(position)
+            if self._in_window(span.accepted_ms, now_ms):
+                return Original(sequence, span.batch_id, span.first_index + position - span.position)
+            if span.accepted_ms < now_ms:
+                break  # and those before it expired before it
+        return None
 
     def _row_with(self, sequence: int) -> "_Row | None":
         for row in (self._open, *self._rows):

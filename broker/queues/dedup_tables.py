@@ -1,9 +1,8 @@
 """Where ids may be: tables in memory from the hash of an id to sequence numbers, for the deduplication history.
 
 They answer with candidates: every place where an id is, and now and then one where it is not, which the history finds
-out from its rows. A table has a fixed capacity, takes the ids of half a window at most, and goes as a whole. Its memory
-is mapped and not allocated, so that a large one costs nothing until it is filled, and it is bytes: no Python object
-stands for an id.
+out from its rows. A table takes the ids of half a window at most, and goes as a whole. Its memory is mapped and not
+allocated, so that a large one costs nothing until it is filled, and it is bytes: no Python object stands for an id.
 
 The hash is Python's own of a string, SipHash with a key made at random for each process (unless PYTHONHASHSEED fixes
 it): a client cannot choose ids that collide. It never reaches the disk.
@@ -16,57 +15,65 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
+from itertools import compress
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, Self
 
 HashKey = Callable[[Hashable], int]
 """Returns 64 bits, signed."""
 
-_ENTRIES_MIN: Final = 1 << 12  # of a table
-_ENTRIES_MAX: Final = 1 << 26
-_ENTRIES_LARGE: Final = 1 << 24  # the last to be followed by one much larger: 64 MB when it is sparsely filled
-_GROWTH: Final = 16
-_SEVERAL: Final = 255
-_MARKS: Final = bytes(1 + octet % 254 for octet in range(256))  # octets of a hash as marks: neither 0 nor that
+_HOMES_MIN: Final = 1 << 12  # of an index; 16 KB
+_HOMES_MAX: Final = 1 << 25
+_HOMES_GROWN_MAX: Final = 1 << 24  # no index is rebuilt as a larger one than that
+_GROWTH: Final = 4
+_HUGE_BYTES_MIN: Final = 1 << 22
+_MOVED: Final = 4  # entries for each that is added, while the larger index is built
+
+# The parts of a head.
+_OLDER: Final = 1 << 31
+_MARK: Final = 31 << 26
+_ENTRY: Final = (1 << 26) - 1
+
+_MARKS: Final = bytes((1 + octet % 31) << 2 for octet in range(256))  # octets of a hash as marks, none of them 0
+# Of the exclusive or of a head's first octet and a key's mark: whether it leaves open if the key is there.
+_UNDECIDED: Final = bytes(octet >= 0x80 or octet < 4 for octet in range(256))
 
 
 class IdTables:
     """The tables of one history: of the ids of one window, and up to a half.
 
-    Memory is 6 bytes an id and 4 for each that a table has room for, up to two and a half times as many. In steady
-    traffic that comes to 14 to 24 bytes an id in the window. When traffic rises suddenly, a new table has room for 16
-    times as many as the one before.
+    Memory is 9 bytes an id and 4 a home, of which there are up to 16 for three ids, and a third more for a moment while
+    an index grows. In steady traffic that comes to 22 to 32 bytes an id in the window.
     """
 
-    __slots__ = ("_hash_key", "_tables", "_window_ms")
+    __slots__ = ("_hash_key", "_hashed", "_hashes_of", "_tables", "_window_ms")
 
     def __init__(self, window_ms: int, hash_key: HashKey) -> None:
         self._window_ms, self._hash_key = window_ms, hash_key
         self._tables: list[_Table] = []  # oldest first
+        self._hashed: list[Hashable] = []
+        self._hashes_of = _Hashes.of([], hash_key)
 
     def add(self, keys: Sequence[Hashable], sequence: int, accepted_ms: int, *, expected: int = 0) -> None:
         """Adds keys with sequence numbers from ``sequence`` on. ``expected``: how many are known to come, these
         included."""
-        hashes = _split_hashes(keys, self._hash_key)
+        hashes = self._hashes(keys)
         start = 0
         while start < len(keys):
             table = self._with_room(accepted_ms, expected)
             stop = min(len(keys), start + table.capacity - table.count)
-            table.add(hashes, start, stop, sequence + start)
+            table.add(hashes.part(start, stop), sequence + start)
             table.newest_ms = accepted_ms
             start = stop
 
-    def find(self, keys: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-        """Where the keys may be: (index of the key, sequence number), for each key the newest first."""
+    def find(self, keys: Sequence[Hashable]) -> Iterator[tuple[int, Iterator[int]]]:
+        """Where the keys may be: (index of the key, sequence numbers), for each key the newest first. A key may come
+        several times."""
         if keys and self._tables:
-            hashes = _split_hashes(keys, self._hash_key)
-            mask, cells = 0, [0]
+            hashes = self._hashes(keys)
             for table in reversed(self._tables):
-                if table.mask != mask:  # in steady traffic all are of one size
-                    mask = table.mask
-                    # One more than there are keys, since a lookup of one gives no sequence.
-                    cells = [*[home & mask for home in hashes.homes], 0]
-                yield from table.find(hashes, cells)
+                yield from table.find(hashes)
 
     def drop(self, now_ms: int) -> None:
         """Lets go of the tables all of whose ids are out of the window."""
@@ -75,6 +82,12 @@ class IdTables:
 
     def clear(self) -> None:
         self._tables.clear()
+
+    def _hashes(self, keys: Sequence[Hashable]) -> "_Hashes":
+        """What is looked up is mostly added next."""
+        if self._hashed != keys:
+            self._hashed, self._hashes_of = [*keys], _Hashes.of(keys, self._hash_key)
+        return self._hashes_of
 
     @property
     def oldest_ms(self) -> int | None:
@@ -87,124 +100,196 @@ class IdTables:
         return sum(table.nbytes for table in self._tables)
 
     def _with_room(self, accepted_ms: int, expected: int) -> "_Table":
-        """The table that new ids go into: one for half a window, as large as the last half suggests. Where that proves
-        too small, a much larger one follows: each table costs every lookup the time of a cache miss."""
+        """The table that new ids go into: one for half a window, as large as the last half suggests. What that cannot
+        hold, nor as large as it may grow, goes into another: each table costs every lookup the time of a cache miss."""
         since_ms = accepted_ms
         if self._tables:
             last = self._tables[-1]
             age_ms = accepted_ms - last.since_ms
-            if age_ms < self._window_ms // 2:
+            if accepted_ms < last.newest_ms:
+                pass  # the clock was set back: in one table, what is found later is older
+            elif age_ms < self._window_ms // 2:
                 if last.count < last.capacity:
                     return last
                 since_ms = last.since_ms
-                expected = max(expected, last.capacity * (_GROWTH if last.capacity < _ENTRIES_LARGE else 2))
+                expected = max(expected, last.capacity * 2)
             elif age_ms < self._window_ms:
                 same_half = sum(table.count for table in self._tables if table.since_ms == last.since_ms)
-                expected = max(expected, same_half * 5 // 4)
+                expected = max(expected, same_half * 9 // 8)
             self.drop(accepted_ms)
-        capacity = min(max(_ENTRIES_MIN, 1 << (expected - 1).bit_length()), _ENTRIES_MAX)
-        table = _Table(capacity, since_ms)
+        homes = min(max(_HOMES_MIN, 1 << (expected * 4 // 3 - 1).bit_length()), _HOMES_MAX)
+        table = _Table(homes, since_ms)
         self._tables.append(table)
         return table
 
 
-class _Hashes(NamedTuple):
-    """The hashes of some keys, cut into parts that say nothing of each other."""
+class _Hashes:
+    """The hashes of some keys, cut into parts that say nothing of each other.
 
-    homes: list[int]
-    """32 bits: where a key is in a table."""
-    marks: bytes
-    """1 to 254: tells a key from the one other key of its cell."""
-    tags: "memoryview[int]"
-    """16 bits: tells a key from the others of its chain."""
+    ``homes``: 32 bits each, for the place of a key in an index. ``octets``: 8 more bits, to tell it from others there.
+    """
 
+    __slots__ = ("_cells", "_mask", "homes", "marks", "octets")
 
-def _split_hashes(keys: Sequence[Hashable], hash_key: HashKey) -> _Hashes:
-    packed = memoryview(struct.pack(f"{len(keys)}q", *map(hash_key, keys)))
-    return _Hashes(packed.cast("I")[::2].tolist(), packed[4::8].tobytes().translate(_MARKS), packed.cast("H")[3::4])
+    def __init__(self, homes: "memoryview[int]", octets: bytes) -> None:
+        self.homes, self.octets = homes, octets
+        self.marks = octets.translate(_MARKS)
+        self._mask, self._cells = 0, [0] * len(octets)
+
+    @classmethod
+    def of(cls, keys: Sequence[Hashable], hash_key: HashKey) -> Self:
+        packed = memoryview(struct.pack(f"{len(keys)}q", *map(hash_key, keys)))
+        return cls(memoryview(packed.cast("I")[::2].tobytes()).cast("I"), packed[4::8].tobytes())
+
+    def __len__(self) -> int:
+        return len(self.octets)
+
+    def part(self, start: int, stop: int) -> "_Hashes":
+        return self if stop - start == len(self) else _Hashes(self.homes[start:stop], self.octets[start:stop])
+
+    def cells(self, mask: int) -> list[int]:
+        """The homes of the keys, masked: as one long number, a third of the time that one by one takes."""
+        if mask != self._mask:
+            masks = int.from_bytes(mask.to_bytes(4, "little") * len(self), "little")
+            masked = (int.from_bytes(self.homes, "little") & masks).to_bytes(4 * len(self), "little")
+            self._mask, self._cells = mask, memoryview(masked).cast("I").tolist()
+        return self._cells
 
 
 class _Table:
-    """Entries with consecutive sequence numbers but for gaps, found by hash.
+    """Entries with consecutive sequence numbers but for gaps, numbered from 1, and the index where they are found.
 
-    An entry has a home cell, of one byte: 0 when no entry is at home there, the entry's mark when one is, 255 when
-    several are. That alone settles nine of ten lookups of a new id, even in a full table. For the others, the entries
-    at home in four neighbouring cells are a chain, newest first, each with a tag of 16 bits.
-
-    Memory is mapped in blocks of 16 bytes for four entries: eight cells, then the newest entries of two chains. What is
-    looked up for ``find`` is at hand for ``add``: a cache miss takes as long as all else that is done for an id.
+    When the index is three quarters full, one of four times the size is built beside it, in step with the entries that
+    are added, and then takes its place: a lookup has one place to look, and no step takes long.
     """
 
-    __slots__ = (
-        "_cells",
-        "_heads",
-        "_nexts",
-        "_run_entries",
-        "_run_sequences",
-        "_tags",
-        "capacity",
-        "count",
-        "mask",
-        "newest_ms",
-        "since_ms",
-    )
+    __slots__ = ("_index", "_larger", "_run_entries", "_run_sequences", "newest_ms", "since_ms")
 
-    def __init__(self, capacity: int, since_ms: int) -> None:
-        self.capacity, self.count = capacity, 0
+    def __init__(self, homes: int, since_ms: int) -> None:
+        self._index = _Index(homes)
+        self._larger: _Index | None = None
         self.since_ms = self.newest_ms = since_ms
-        self.mask = (4 * capacity - 1) & ~8
-        """Makes a hash the place of a cell."""
-        self._cells = mmap.mmap(-1, 4 * capacity, access=mmap.ACCESS_COPY)  # itself: twice as fast as a view of it
-        self._heads = memoryview(self._cells).cast("I")
-        # Entries count from 1: 0 is none.
-        by_entry = memoryview(mmap.mmap(-1, 6 * (capacity + 1), access=mmap.ACCESS_COPY))
-        self._nexts = by_entry[: 4 * (capacity + 1)].cast("I")  # the one before in the chain
-        self._tags = by_entry[4 * (capacity + 1) :].cast("H")
         # The first entry after each gap, and its sequence number.
         self._run_entries, self._run_sequences = array("I"), array("Q")
 
     @property
+    def count(self) -> int:
+        return self._index.count
+
+    @property
+    def capacity(self) -> int:
+        """How many entries it has room for, until it grows."""
+        return self._index.capacity
+
+    @property
     def nbytes(self) -> int:
-        return len(self._cells) + 6 * self.count + 12 * len(self._run_entries)
+        larger = self._larger.nbytes if self._larger is not None else 0
+        return self._index.nbytes + larger + 12 * len(self._run_entries)
 
-    def add(self, hashes: _Hashes, start: int, stop: int, sequence: int) -> None:
-        """Adds the keys in [start, stop), with sequence numbers from ``sequence`` on."""
-        first, last = self.count + 1, self.count + stop - start
-        if not self.count or self._sequence(self.count) + 1 != sequence:
-            self._run_entries.append(first)
+    def add(self, hashes: _Hashes, sequence: int) -> None:
+        """Adds keys with sequence numbers from ``sequence`` on."""
+        index, count = self._index, self._index.count
+        if not count or self._sequence(count) + 1 != sequence:
+            self._run_entries.append(count + 1)
             self._run_sequences.append(sequence)
-        cells, heads, mask = self._cells, self._heads, self.mask
-        before: list[int] = []
-        homes, marks = hashes.homes[start:stop], hashes.marks[start:stop]
-        for entry, home, mark in zip(range(first, last + 1), homes, marks, strict=True):
-            cell = home & mask
-            cells[cell] = _SEVERAL if cells[cell] else mark
-            head = cell >> 2 | 2
-            before.append(heads[head])
-            heads[head] = entry
-        self._nexts[first : last + 1] = memoryview(array("I", before))
-        self._tags[first : last + 1] = hashes.tags[start:stop]
-        self.count = last
+        index.add(hashes)
+        homes = index.mask + 1
+        if self._larger is None and homes < _HOMES_GROWN_MAX and index.count > homes * 3 // 4:
+            self._larger = _Index(min(homes * _GROWTH, _HOMES_GROWN_MAX))
+        larger = self._larger
+        if larger is not None:
+            larger.add(index.entries(larger.count + 1, _MOVED * len(hashes)))
+            if larger.count == index.count:
+                self._index, self._larger = larger, None
 
-    def find(self, hashes: _Hashes, cells: list[int]) -> Iterator[tuple[int, int]]:
-        """(index of the key, sequence number) of the entries that may be those of the keys. ``cells``: their places,
-        and one place more."""
-        undecided = [
-            index
-            # All in one call, so that the cache misses overlap.
-            for index, found, mark in zip(
-                range(len(cells)), itemgetter(*cells)(self._cells), hashes.marks, strict=False
-            )
-            if found == mark or found == _SEVERAL  # noqa: PLR1714 (a tuple for each would double the time)
-        ]
-        heads, nexts, tags = self._heads, self._nexts, self._tags
-        for index in undecided:
-            entry, tag = heads[cells[index] >> 2 | 2], hashes.tags[index]
-            while entry:
-                if tags[entry] == tag:
-                    yield index, self._sequence(entry)
-                entry = nexts[entry]
+    def find(self, hashes: _Hashes) -> Iterator[tuple[int, Iterator[int]]]:
+        """(index of the key, sequence numbers) of the entries that may be those of the keys."""
+        for place, head in self._index.find(hashes):
+            yield place, self._sequences(head, hashes.homes[place], hashes.octets[place])
+
+    def _sequences(self, head: int, home: int, octet: int) -> Iterator[int]:
+        while head:
+            yield self._sequence(head & _ENTRY)
+            head = self._index.before(head, home, octet)
 
     def _sequence(self, entry: int) -> int:
         run = bisect_right(self._run_entries, entry) - 1
         return self._run_sequences[run] + entry - self._run_entries[run]
+
+
+class _Index:
+    """Entries by the hashes of their keys.
+
+    A home has a head of 32 bits: the number of the newest entry there (26), its mark (5), and whether there is an older
+    one (1); 0 when there is none. An entry keeps the head that it replaced, and 40 bits of its hash. A head alone
+    settles nine of ten lookups of a new key in a well-filled index, and those of a batch are settled together: their
+    heads are fetched in one call, so that the cache misses overlap, and compared as one long number.
+    """
+
+    __slots__ = ("_befores", "_heads", "_homes", "_octets", "capacity", "count", "mask")
+
+    def __init__(self, homes: int) -> None:
+        self.capacity, self.count, self.mask = homes, 0, homes - 1
+        self._heads = _mapped(4 * homes).cast("I")
+        end = self.capacity + 1
+        by_entry = memoryview(mmap.mmap(-1, 9 * end, access=mmap.ACCESS_COPY))
+        self._befores, self._homes = by_entry[: 4 * end].cast("I"), by_entry[4 * end : 8 * end].cast("I")
+        self._octets = by_entry[8 * end :]
+
+    @property
+    def nbytes(self) -> int:
+        return self._heads.nbytes + 9 * self.count
+
+    def add(self, hashes: _Hashes) -> None:
+        first, end = self.count + 1, self.count + 1 + len(hashes)
+        heads = self._heads
+        befores: list[int] = []
+        keep = befores.append
+        for entry, cell, mark in zip(range(first, end), hashes.cells(self.mask), hashes.marks, strict=True):
+            before = heads[cell]
+            keep(before)
+            heads[cell] = _OLDER | mark << 24 | entry if before else mark << 24 | entry
+        self._befores[first:end] = memoryview(array("I", befores))
+        self._homes[first:end] = hashes.homes
+        self._octets[first:end] = hashes.octets
+        self.count = end - 1
+
+    def entries(self, first: int, count: int) -> _Hashes:
+        """The hashes of up to ``count`` entries."""
+        end = min(first + count, self.count + 1)
+        return _Hashes(self._homes[first:end], self._octets[first:end].tobytes())
+
+    def find(self, hashes: _Hashes) -> Iterator[tuple[int, int]]:
+        """(index of the key, head) of the newest entries that may be those of the keys."""
+        # A home more, or there were no sequence for a single key.
+        heads = array("I", itemgetter(*hashes.cells(self.mask), 0)(self._heads))
+        firsts = memoryview(heads).cast("B")[3:-4:4].tobytes()
+        compared = int.from_bytes(firsts, "little") ^ int.from_bytes(hashes.marks, "little")
+        undecided = compared.to_bytes(len(hashes), "little").translate(_UNDECIDED)
+        for index in compress(range(len(hashes)), undecided):
+            head = self._first(heads[index], hashes.homes[index], hashes.octets[index])
+            if head:
+                yield index, head
+
+    def before(self, head: int, home: int, octet: int) -> int:
+        """The head of the next older entry that may be that of the key."""
+        return self._first(self._befores[head & _ENTRY], home, octet) if head & _OLDER else 0
+
+    def _first(self, head: int, home: int, octet: int) -> int:
+        """The first head, from this one on to older ones, whose entry may be that of the key; 0 for none."""
+        mark = _MARKS[octet] << 24
+        while head:
+            entry = head & _ENTRY
+            if head & _MARK == mark and self._homes[entry] == home and self._octets[entry] == octet:
+                return head
+            head = self._befores[entry] if head & _OLDER else 0
+        return 0
+
+
+def _mapped(size: int) -> memoryview:
+    """Memory that is filled at random: in huge pages where there are any, so that fewer are looked up."""
+    mapped = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)
+    if size >= _HUGE_BYTES_MIN:
+        with suppress(AttributeError, OSError):  # not on every system, nor in every kernel
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)

@@ -80,7 +80,7 @@ class FifoQueue(Queue):
         return self.groups.in_flight
 
     def load_more(self, now_ms: int) -> bool:
-        return self._dedup.load(now_ms)
+        return self._dedup.load(now_ms, per_group=self.attributes.deduplication_per_group)
 
     def _loaded_state(self, state: QueueState) -> None:
         self._window = Groups(state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES)
