@@ -136,11 +136,15 @@ BASE64 = "STRING_VALUE can not be decoded as base64"
         ("SendMessage", "MessageBody=%ED%A0%80", "The parameters are not encoded as UTF-8"),
         ("SendMessage", "MessageAttribute.1.Name=a&MessageAttribute.1.Value.BinaryValue=A", BASE64),
         ("SendMessage", "MessageAttribute.1.Name=a&MessageAttribute.1.Value.BinaryValue=A%0A%3D%3D%3D", BASE64),
+        ("SendMessage", "MessageAttribute.1.Name=a&MessageAttribute.1.Value.BinaryValue=AP%0A8%3D", BASE64),
+        ("SendMessage", "MessageAttribute.1.Name=a&MessageAttribute.1.Value.BinaryValue=AP8%3DAP8%3D", BASE64),
         ("SendMessage", "MessageAttribute.1.Name=a&MessageAttribute.1.Value.BinaryValue=%C3%BC", BASE64),
         ("SendMessage", "MessageAttribute.1.Value.DataType=String", "A map entry needs Name and Value"),
         ("SetQueueAttributes", "Attribute.1.Name=DelaySeconds", "A map entry needs Name and Value"),
         ("SetQueueAttributes", "Attributes.entry.1.key=DelaySeconds", NOT_PLACED),
         ("ReceiveMessage", "MessageAttributeNames.member.1=All", NOT_PLACED),
+        ("ReceiveMessage", "MessageAttributeName.1=All&MessageAttributeName=x", NOT_PLACED),
+        ("ReceiveMessage", "MessageAttributeName=x&MessageAttributeName.1=All", NOT_PLACED),
         ("ReceiveMessage", "MessageAttributeName.-1=All", NOT_PLACED),
         ("ReceiveMessage", "MessageAttributeName.%C2%B2=All", NOT_PLACED),
         ("ReceiveMessage", f"MessageAttributeName.{'9' * 11}=All", NOT_PLACED),
@@ -323,6 +327,11 @@ def test_who_wants_json() -> None:
     assert wants_json(Request("GET", "/", {"accept": "text/html, application/json;q=0.9"}, b""))
     assert not wants_json(Request("GET", "/", {"accept": "*/*"}, b""))
     assert not wants_json(Request("GET", "/", {}, b""))
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1F, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF])
+def test_each_character_that_xml_cannot_carry_is_replaced(code: int) -> None:
+    assert "<Body>a\ufffdb</Body>" in text(serialize("ReceiveMessage", {"Messages": [{"Body": f"a{chr(code)}b"}]}))
 
 
 @given(st.text(st.characters(exclude_categories=())))

@@ -133,6 +133,15 @@ def test_where_members_stand(operation: str, target: str, body: bytes, parsed: d
     assert parse(PIPES, operation, target, body) == parsed
 
 
+def test_what_stands_elsewhere_is_not_read_from_the_body() -> None:
+    body = b'{"registryName":"r","Policy":"{}"}'
+    assert parse(SCHEMAS, "PutResourcePolicy", "/v1/policy", body) == {"Policy": "{}"}
+    assert parse(SCHEMAS, "PutResourcePolicy", "/v1/policy?registryName=q", body) == {
+        "Policy": "{}",
+        "RegistryName": "q",
+    }
+
+
 @pytest.mark.parametrize(
     ("operation", "target", "body", "message"),
     [

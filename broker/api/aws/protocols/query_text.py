@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from botocore.model import Shape
 
 from broker.api.aws.errors import serialization_error
+from broker.api.aws.protocols.values import finite_seconds
 
 TextReader: TypeAlias = Callable[[str], Any]
 TextWriter: TypeAlias = Callable[[Any], str]
@@ -113,6 +114,10 @@ def _from_rfc822(text: str) -> float:
     return _seconds(moment)
 
 
+def _from_epoch(text: str) -> float:
+    return finite_seconds(_float(text))
+
+
 def _seconds(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -140,7 +145,7 @@ def _to_epoch(seconds: float) -> str:
 _TIMESTAMP_READERS: Final[dict[str, TextReader]] = {
     "iso8601": _from_iso8601,
     "rfc822": _from_rfc822,
-    "unixtimestamp": _float,
+    "unixtimestamp": _from_epoch,
 }
 _TIMESTAMP_WRITERS: Final[dict[str, TextWriter]] = {
     "iso8601": _to_iso8601,
