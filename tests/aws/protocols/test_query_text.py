@@ -1,5 +1,7 @@
 """Values as text: what is read, what is refused, and that both ways fit together."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,6 +48,20 @@ def shape(kind: str, timestamp_format: str | None = None) -> Shape:
 )
 def test_timestamps(timestamp_format: str, text: str, seconds: float) -> None:
     assert text_reader(shape("timestamp", timestamp_format))(text) == seconds
+
+
+@pytest.fixture
+def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_greenwich")
+def test_a_timestamp_without_a_zone_is_of_greenwich() -> None:
+    assert text_reader(shape("timestamp"))("2023-11-14T22:13:20") == 1_700_000_000
 
 
 @pytest.mark.parametrize(
