@@ -38,17 +38,21 @@ SCALARS = ("string", "integer", "long", "float", "double", "boolean", "blob", "t
 
 @cache
 def scalars_model() -> OperationModel:
-    """One operation, ``Echo``, whose input and output have a member of each type, named after it, and ``Inner``,
-    which goes by ``inner`` on the wire and is the structure itself."""
-    members = {name: {"shape": name} for name in SCALARS}
+    """One operation, ``Echo``, whose input and output have a member of each type of scalar, named after it, a ``Map``
+    of strings, a ``List`` of booleans, and ``Inner``, which goes by ``inner`` on the wire and is the structure itself.
+    """
+    members = {name: {"shape": name} for name in (*SCALARS, "Map", "List")}
     inner = {"Inner": {"shape": "Everything", "locationName": "inner"}}
+    shapes = {
+        "Everything": {"type": "structure", "members": members | inner},
+        "Map": {"type": "map", "key": {"shape": "string"}, "value": {"shape": "string"}},
+        "List": {"type": "list", "member": {"shape": "boolean"}},
+    }
+    echo = {"name": "Echo", "input": {"shape": "Everything"}, "output": {"shape": "Everything"}}
     model = {
         "metadata": {"jsonVersion": "1.0"},
-        "shapes": {
-            "Everything": {"type": "structure", "members": members | inner},
-            **{name: {"type": name} for name in SCALARS},
-        },
-        "operations": {"Echo": {"name": "Echo", "input": {"shape": "Everything"}, "output": {"shape": "Everything"}}},
+        "shapes": shapes | {name: {"type": name} for name in SCALARS},
+        "operations": {"Echo": echo},
     }
     return ServiceModel(model, "echo").operation_model("Echo")
 
