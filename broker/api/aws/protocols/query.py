@@ -4,9 +4,10 @@ Readers are compiled from the model, once for each operation; a request is a tre
 they turn into members. Never: which queue a path means, nor the texts of errors that differ by protocol; the bindings
 know both.
 
-Measured (CPython 3.11 on a shared core, microseconds, best of five): SendMessageBatch of ten 1 KB bodies parsed in 85
-(plain text, 11 kB on the wire; percent-escapes undone and split 50, tree 20, members 15) or 128 (JSON, 17 kB with 3,100
-escapes); ReceiveMessage of ten such messages with four system attributes each serialized in 72, as JSON in 136.
+Measured (CPython 3.11, microseconds of CPU, best of 15): SendMessageBatch of ten 1 KB bodies parsed in 49 (plain text,
+11 kB on the wire: percent-escapes undone and split 29, tree 10, members 10) or 136 (JSON, 17 kB with 3,100 escapes:
+117, 10, 10); ReceiveMessage of ten such messages with four system attributes each serialized in 45 (JSON bodies: 66),
+as JSON in 77.
 """
 
 import json

@@ -2,7 +2,8 @@
 
 Where a member stands is compiled from the model, once for each operation. Never: what a call means.
 
-Measured (CPython 3.11 on a shared core, microseconds, best of five): ROUTE
+Measured (CPython 3.11, microseconds of CPU, best of 15): an operation found by its path in 0.7 to 2.3;
+CreateSchedule parsed in 3.6, ListSchedules in 4.8, its answer of ten serialized in 17.
 """
 
 from collections.abc import Callable, Mapping
