@@ -7,7 +7,7 @@ sends much does not hold up the loop.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, Final
 
 import h2.events
@@ -19,25 +19,13 @@ from broker.api.web.exchange import Exchanges, close_pieces, log, refusal
 from broker.api.web.flood import Flood, FrameGate
 from broker.api.web.http2_headers import request_of, response_headers
 from broker.api.web.http2_state import PREFACE, bound_header_table, goaway, new_state
+from broker.api.web.http2_stream import NEVER, Stream
 from broker.api.web.messages import Request, Response
 
 _FRAMES_A_TURN: Final = 16  # of HEADERS, the dearest: about 5 ms
 _DATA_FRAME_BYTES_MAX: Final = 16_384  # sent; a client may allow more, which would only hold up its other streams
+_BODILESS: Final = frozenset({204, 304})
 _FLUSH_BYTES: Final = 65_536
-_NEVER: Final = float("inf")
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A request that arrives, or is being answered. ``sendable``: resolved when its window opens."""
-
-    request: Request
-    body: Body
-    pace: Pace
-    deadline_s: float
-    arrived: bool = False
-    task: asyncio.Task[None] | None = None
-    sendable: asyncio.Future[None] | None = None
 
 
 class Http2Connection(asyncio.Protocol):
@@ -53,14 +41,14 @@ class Http2Connection(asyncio.Protocol):
         self._inbox = bytearray()
         self._working = False
         self._reading = True
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._writable = asyncio.Event()
         self._writable.set()
         self._unwritten_bytes = 0
         self._preface_missing = len(PREFACE)
         self._unfinished_since_s = now_s
         self._idle_since_s = now_s
-        self._deadline_s = _NEVER  # of writing, or of closing
+        self._deadline_s = NEVER  # of writing, or of closing
         self._retiring = False
         self._closing = False
         self._h2 = new_state(limits)
@@ -90,7 +78,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self._exchanges.leave(self)
         self._closing = True
-        self._deadline_s = _NEVER
+        self._deadline_s = NEVER
         for stream_id in list(self._streams):
             self._drop(stream_id)
         self._on_event.clear()  # it refers to this object
@@ -99,13 +87,11 @@ class Http2Connection(asyncio.Protocol):
         self._writable.clear()
         self._unwritten_bytes = self._transport.get_write_buffer_size()
         self._deadline_s = self._loop.time() + self._limits.stall_seconds
-        self._read()
 
     def resume_writing(self) -> None:
         self._writable.set()
         if not self._closing:
-            self._deadline_s = _NEVER
-            self._read()
+            self._deadline_s = NEVER
 
     # --- the server's calls
 
@@ -181,8 +167,8 @@ class Http2Connection(asyncio.Protocol):
     def _note_unfinished(self, now_s: float, *, progressed: bool) -> None:
         """Since when the client owes the rest of a frame, of a header in several frames, or of the preface."""
         if not (self._inbox or self._gate.in_header_block or self._preface_missing):
-            self._unfinished_since_s = _NEVER
-        elif self._unfinished_since_s is _NEVER or (progressed and not self._gate.in_header_block):
+            self._unfinished_since_s = NEVER
+        elif self._unfinished_since_s is NEVER or (progressed and not self._gate.in_header_block):
             self._unfinished_since_s = now_s
 
     def _passed(self, now_s: float) -> int:
@@ -193,8 +179,8 @@ class Http2Connection(asyncio.Protocol):
         return self._gate.whole_frames(self._inbox, _FRAMES_A_TURN, now_s)
 
     def _read(self) -> None:
-        """Reads on unless there is work left, or the client does not take what it is sent."""
-        on = not self._working and self._writable.is_set()
+        """Reads on unless there is work left."""
+        on = not self._working
         if on is not self._reading and not self._transport.is_closing():
             self._reading = on
             (self._transport.resume_reading if on else self._transport.pause_reading)()
@@ -236,17 +222,17 @@ class Http2Connection(asyncio.Protocol):
         try:
             request = request_of(event.headers, limits, self._scheme, self._peer)
         except Refused as refused:
-            self._streams[stream_id] = _Stream(Request("", "", {}, b""), body, pace, _NEVER)
+            self._streams[stream_id] = Stream(Request("", "", {}, b""), body, pace)
             self._refuse(stream_id, refused, arrived=event.stream_ended is not None)
             return
-        self._streams[stream_id] = _Stream(request, body, pace, pace.deadline_s)
+        self._streams[stream_id] = Stream(request, body, pace, pace.deadline_s)
         if event.stream_ended is None and request.headers.get("expect", "").lower() == "100-continue":
             self._h2.send_headers(stream_id, [(b":status", b"100")])
 
     def _data_received(self, event: h2.events.DataReceived) -> None:
         stream_id = event.stream_id
         stream = self._streams.get(stream_id)
-        if stream is not None:
+        if stream is not None and not stream.refused:
             try:
                 stream.body.add(event.data)
             except Refused as refused:
@@ -261,8 +247,11 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
+        if stream.refused:
+            self._drop(event.stream_id)
+            return
         stream.arrived = True
-        stream.deadline_s = _NEVER
+        stream.deadline_s = NEVER
         stream.request.body = stream.body.complete()
         stream.task = self._exchanges.run(self._serve(event.stream_id, stream), stream.body)
 
@@ -273,7 +262,7 @@ class Http2Connection(asyncio.Protocol):
         if event.stream_id == 0:
             self._wake_all()
         elif (stream := self._streams.get(event.stream_id)) is not None:
-            _wake(stream)
+            stream.wake()
 
     def _settings_changed(self, _event: h2.events.RemoteSettingsChanged) -> None:
         bound_header_table(self._h2)
@@ -285,7 +274,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _wake_all(self) -> None:
         for stream in self._streams.values():
-            _wake(stream)
+            stream.wake()
 
     # --- streams
 
@@ -301,43 +290,50 @@ class Http2Connection(asyncio.Protocol):
         if not self._streams:
             self._idle_since_s = self._loop.time()
 
-    def _too_slow(self, stream_id: int, stream: _Stream) -> None:
-        if stream.arrived:
-            self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+    def _too_slow(self, stream_id: int, stream: Stream) -> None:
+        if stream.arrived or stream.refused:
+            self._h2.reset_stream(stream_id, ErrorCodes.CANCEL if stream.arrived else ErrorCodes.NO_ERROR)
             self._drop(stream_id)
         else:
             self._refuse(stream_id, Refused(408, "the body came too slowly"), arrived=False)
 
     def _refuse(self, stream_id: int, refused: Refused, *, arrived: bool) -> None:
+        """The stream is reset a little later only: curl 7.88 loses an answer that a reset follows at once."""
         log.info("refused a request", status=refused.status, reason=refused.reason)
         self._h2.send_headers(stream_id, response_headers(refusal(refused), 0), end_stream=True)
-        if not arrived:
-            self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)  # tells that the rest need not be sent
-        self._drop(stream_id)
+        if arrived:
+            self._drop(stream_id)
+        else:
+            stream = self._streams[stream_id]
+            stream.refused = True
+            stream.deadline_s = self._loop.time() + self._limits.linger_seconds
+            stream.body.release()
 
-    async def _serve(self, stream_id: int, stream: _Stream) -> None:
+    async def _serve(self, stream_id: int, stream: Stream) -> None:
         try:
             response = await self._exchanges.answer(stream.request, stream.body)
             try:
                 await self._send(stream_id, stream, response)
             finally:
                 await close_pieces(response.body)
-        except h2.exceptions.ProtocolError as error:
-            if not self._closing:  # else: the connection ended meanwhile
-                log.warning("an answer cannot be sent", reason=repr(error), path=stream.request.path)
         except asyncio.CancelledError:
-            self._break_off(stream_id)  # if it is still there the handler was cancelled from within
+            self._break_off(stream_id, stream)  # if it is still there the handler was cancelled from within
             raise
         except Exception:
             log.exception("an answer broke off", method=stream.request.method, path=stream.request.path)
-            self._break_off(stream_id)
-        stream.task = None
-        self._served(stream_id)
-
-    def _break_off(self, stream_id: int) -> None:
-        if self._streams.pop(stream_id, None) is not None and not self._closing:
-            self._h2.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+            self._break_off(stream_id, stream)
+        else:
+            stream.task = None
             self._served(stream_id)
+
+    def _break_off(self, stream_id: int, stream: Stream) -> None:
+        if stream_id not in self._streams:
+            return
+        stream.task = None
+        if not self._closing:
+            with suppress(h2.exceptions.ProtocolError):  # which the library may have ended already
+                self._h2.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+        self._served(stream_id)
 
     def _served(self, stream_id: int) -> None:
         """Goes on without a stream that has ended by itself."""
@@ -348,21 +344,18 @@ class Http2Connection(asyncio.Protocol):
         if self._retiring and not self._streams:
             self._close()
 
-    async def _send(self, stream_id: int, stream: _Stream, response: Response) -> None:
-        if stream_id not in self._streams:
-            return
-        body, bare = response.body, stream.request.method == "HEAD" or response.status in {204, 304}
-        whole = isinstance(body, bytes)
+    async def _send(self, stream_id: int, stream: Stream, response: Response) -> None:
+        await self._writable.wait()  # what clients that do not read have asked for waits in the handlers' answers
+        body = response.body
+        bare = stream.request.method == "HEAD" or response.status in _BODILESS or body == b""
+        length = len(body) if isinstance(body, bytes) and response.status not in _BODILESS else None
         try:
-            headers = response_headers(
-                response, len(body) if isinstance(body, bytes) and response.status not in {204, 304} else None
-            )
+            headers = response_headers(response, length)
         except ValueError:
             log.exception("an answer cannot be sent", status=response.status)
             headers, bare = response_headers(Response(500), 0), True
-        empty = bare or (whole and not body)
-        self._h2.send_headers(stream_id, headers, end_stream=empty)
-        if empty:
+        self._h2.send_headers(stream_id, headers, end_stream=bare)
+        if bare:
             return
         if isinstance(body, bytes):
             await self._send_data(stream_id, stream, body, last=True)
@@ -373,7 +366,7 @@ class Http2Connection(asyncio.Protocol):
             self._flush()
         self._h2.end_stream(stream_id)
 
-    async def _send_data(self, stream_id: int, stream: _Stream, data: bytes, *, last: bool) -> None:
+    async def _send_data(self, stream_id: int, stream: Stream, data: bytes, *, last: bool) -> None:
         """In frames, as the client's windows and its reading allow."""
         offset, flushed, pace = 0, 0, None
         while offset < len(data):
@@ -382,7 +375,7 @@ class Http2Connection(asyncio.Protocol):
                 self._flush()
                 pace = pace or Pace(self._limits, self._loop.time())
                 pace.progress(offset, self._loop.time())
-                await self._window(stream, pace.deadline_s)
+                await stream.window(pace.deadline_s)
                 continue
             piece = data[offset : offset + room_bytes]
             offset += len(piece)
@@ -392,16 +385,3 @@ class Http2Connection(asyncio.Protocol):
                 self._flush()
                 flushed = offset
             await self._writable.wait()
-
-    async def _window(self, stream: _Stream, deadline_s: float) -> None:
-        """Until the client opens one. Cancelled when it does not in time."""
-        stream.sendable = self._loop.create_future()
-        stream.deadline_s = deadline_s
-        await stream.sendable
-        stream.sendable = None
-        stream.deadline_s = _NEVER
-
-
-def _wake(stream: _Stream) -> None:
-    if stream.sendable is not None and not stream.sendable.done():
-        stream.sendable.set_result(None)

@@ -67,6 +67,7 @@ class WebServer:
             ssl_handshake_timeout=None if self._tls is None else self._limits.header_seconds,
             backlog=_BACKLOG,
         )
+        self._port: int = self._listener.sockets[0].getsockname()[1]
         limits = self._limits
         shortest_s = min(limits.header_seconds, limits.idle_seconds, limits.stall_seconds, limits.linger_seconds)
         self._check_seconds = min(_CHECK_SECONDS_MAX, shortest_s / _CHECKS_PER_LIMIT)
@@ -74,9 +75,9 @@ class WebServer:
 
     @property
     def port(self) -> int:
+        """Where it listens, or has listened."""
         assert self._listener is not None, "not started"
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        return self._port
 
     def statistics(self) -> WebStatistics:
         return WebStatistics(
@@ -95,16 +96,21 @@ class WebServer:
         exchanges = self._exchanges
         for connection in list(exchanges.connections):
             connection.retire()
-        if exchanges.connections:
-            exchanges.empty.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(exchanges.empty.wait(), grace_seconds)
+        await self._connections_gone(grace_seconds)
         for connection in list(exchanges.connections):
             connection.abort()
+        await self._connections_gone(_CANCELLED_SECONDS)
         if exchanges.tasks:
             await self._end_tasks()
         if self._checking is not None:
             self._checking.cancel()
+
+    async def _connections_gone(self, seconds: float) -> None:
+        exchanges = self._exchanges
+        if exchanges.connections:
+            exchanges.empty.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(exchanges.empty.wait(), seconds)
 
     async def _end_tasks(self) -> None:
         tasks = list(self._exchanges.tasks)
