@@ -202,6 +202,8 @@ def echo(body: bytes) -> dict[str, Any]:
         (b'{"boolean": false}', {"boolean": False}),
         (b'{"timestamp": 1}', {"timestamp": 1.0}),
         (b'{"timestamp": 1.25}', {"timestamp": 1.25}),
+        (b'{"timestamp": 1e300}', {"timestamp": 253402300799.0}),
+        (b'{"timestamp": -1e300}', {"timestamp": -62135596800.0}),
         (b'{"blob": ""}', {"blob": b""}),
         (b'{"inner": {"inner": {"string": "s"}}}', {"Inner": {"Inner": {"string": "s"}}}),
         (b'{"Inner": {"string": "s"}}', {}),

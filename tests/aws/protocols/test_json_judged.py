@@ -14,7 +14,7 @@ SERIALIZER = create_serializer("json", include_validation=False)
 PARSER = create_parser("json")
 JSON = JsonProtocol()
 
-briefly = settings(max_examples=6, deadline=None)
+briefly = settings(max_examples=4, deadline=None)
 
 
 @pytest.mark.parametrize(("service", "name"), OPERATIONS)
@@ -36,7 +36,7 @@ def test_what_we_answer_is_what_botocore_reads(service: str, name: str, data: st
 
 
 @given(text=st.text())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_text_survives_both_ways(text: str) -> None:
     """Control characters, non-characters, astral planes: SQS decides what it refuses, not the protocol."""
     send = operation("sqs", "SendMessage")

@@ -9,8 +9,8 @@ regular expressions, MIME messages, big numbers, cyclic and shared objects), key
 a list of its own, 64 bytes of memory and 600 ns: 10 MB of them would be 640 MB and 6 s. So the items of bodies over
 ``UNCOUNTED_BYTES_MAX`` are counted first, up to ``ITEMS_MAX``.
 
-Measured: 244 us for the decoding of 500 records of 1 KB (counting them: 0.5 ms more), 9 us for that of ten messages of
-1 KB, 14 us for the encoding.
+Measured: PutRecords of 500 records of 1 KB is read in 800 us, of which cbor2 takes 210 and counting 390; a batch of
+ten 1 KB messages in 10 us; ten messages are written in 23 us, of which cbor2 takes 17.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,6 @@ _BUILT_IN_TAGS: Final = (
     *(100, 256, 258, 260, 261, 1004, 43000, 55799),
 )
 _INDEFINITE: Final = 31
-_BREAK: Final = 0xFF
 
 
 class Epoch(NamedTuple):

@@ -6,8 +6,9 @@ value of the expected Python type passes by one type comparison, without a call.
 means, whether it is required or in range.
 
 Where AWS was seen to bend instead of refusing, so do readers: integers outside their type are clamped to it (recorded
-for Kinesis), fractions are cut off (unverified; Coral's number class is called TruncatingBigNumber). Null in a list or
-as a map's value is refused, as Smithy's tests for malformed requests want it of servers.
+for Kinesis) and so, by analogy, are timestamps; fractions are cut off (unverified; Coral's number class is called
+TruncatingBigNumber). Null in a list or as a map's value is refused, as Smithy's tests for malformed requests want it
+of servers.
 """
 
 import math
@@ -24,6 +25,8 @@ Writer = Callable[[Any], Any]
 
 INTEGER_MAX: Final = 2**31 - 1
 LONG_MAX: Final = 2**63 - 1
+EARLIEST_SECONDS: Final = -62_135_596_800  # year 1
+LATEST_SECONDS: Final = 253_402_300_799  # year 9999
 
 _START_OF_MAP: Final = "Start of structure or map found where not expected."
 _START_OF_LIST: Final = "Start of list found where not expected"
@@ -102,11 +105,11 @@ def common_scalars(words: Wording) -> dict[str, Scalar]:
     }
 
 
-def finite_seconds(value: float) -> float:
-    """Refuses what is no point in time."""
-    if not math.isfinite(value):
+def finite_seconds(seconds: float) -> float:
+    """Epoch seconds, clamped to the years that Python's datetime knows; what is no number is refused."""
+    if not math.isfinite(seconds):
         raise serialization_error("A timestamp must be a finite number")
-    return float(value)
+    return float(min(max(seconds, EARLIEST_SECONDS), LATEST_SECONDS))
 
 
 def _refuser(words: Wording, wanted: str) -> Reader:
@@ -187,9 +190,12 @@ class ReaderCompiler:
                 raise serialization_error(_START_OF_LIST if type(value) is list else "Expected null")
             taken = {}
             for key, item in value.items():
-                if key in members and item is not None and item is not nothing:
+                if key in members:
                     name, direct, convert = members[key]
-                    taken[name] = item if type(item) is direct else convert(item)
+                    if type(item) is direct:
+                        taken[name] = item
+                    elif item is not None and item is not nothing:
+                        taken[name] = convert(item)
             return taken
 
         return read
