@@ -8,7 +8,7 @@ from botocore.model import ServiceModel
 
 from broker.api.aws.errors import AwsError
 from broker.api.aws.model import service_model
-from broker.api.aws.protocols.rest_json import RestJsonProtocol, Routes
+from broker.api.aws.protocols.rest_json import JSON_BYTES_MAX, RestJsonProtocol, Routes
 from broker.api.web.messages import Request, Response
 
 PIPES, SCHEDULER, SCHEMAS = service_model("pipes"), service_model("scheduler"), service_model("schemas")
@@ -168,6 +168,13 @@ def test_malformed_requests(operation: str, target: str, body: bytes, message: s
 def test_malformed_json(body: bytes) -> None:
     with pytest.raises(AwsError, match="The request body is not valid JSON"):
         parse(PIPES, "CreatePipe", "/v1/pipes/a", body)
+
+
+def test_the_length_of_json_is_bounded() -> None:
+    source = "x" * (JSON_BYTES_MAX - len('{"Source":""}'))
+    assert parse(PIPES, "CreatePipe", "/v1/pipes/a", b'{"Source":"%b"}' % source.encode())["Source"] == source
+    with pytest.raises(AwsError, match="The request body is longer than 2097152 bytes"):
+        parse(PIPES, "CreatePipe", "/v1/pipes/a", b'{"Source":"x%b"}' % source.encode())
 
 
 def test_headers_and_payloads() -> None:
