@@ -9,7 +9,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types protos protos-check fmt bench bench-peers crash soak fuzz clean
+.PHONY: help run test test-clients check lint types protos protos-check fmt bench bench-peers crash soak fuzz clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,18 @@ run: $(VENV)/.run ## start a broker, data in ./data (ARGS="--grpc 127.0.0.1:0 ..
 
 test: $(VENV)/.dev lint types protos-check ## everything that CI runs (under 20 minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+CLIENTS := $(patsubst tests/clients/requirements/%.txt,.venv-clients/%/.installed,$(wildcard tests/clients/requirements/*.txt))
+JAVASCRIPT := tests/clients/javascript
+.venv-clients/%/.installed: tests/clients/requirements/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+$(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json
+	cd $(JAVASCRIPT) && npm ci --no-audit --no-fund --loglevel error
+	@touch $@
+test-clients: $(VENV)/.dev $(CLIENTS) $(JAVASCRIPT)/node_modules/.installed ## clients that others wrote, each in an environment of its own (needs node)
+	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 check: $(VENV)/.dev lint types protos-check ## the everyday part (under 3 minutes)
 	HEDDLE_HISTORIES=$(or $(HEDDLE_HISTORIES),200) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not full' $(ARGS)
@@ -80,4 +92,4 @@ fuzz: $(VENV)/.dev ## hostile input at every rpc for an hour (ARGS="--seconds N"
 	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--seconds 3600)
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(PEERS) .venv-clients $(JAVASCRIPT)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""Clients that other people wrote, unmodified, against a running broker. `make test-clients` installs and runs them."""
