@@ -25,8 +25,8 @@ JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 HEADER_TIMESTAMP: Final = "rfc822"
 JSON_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Ours. The longest member of these services, the input of a schedule's target, has 256 KiB, six times that escaped; and
-what is decoded takes up to 24 times the bytes of the body (``json``)."""
+"""Ours. The longest member of these services, the input of a schedule's target, has 256 KiB, six times that escaped;
+and what is decoded takes up to 24 times the bytes of the body (``json``)."""
 
 TextReader: TypeAlias = Callable[[str], Any]
 
