@@ -21,6 +21,7 @@ class FrameType(IntEnum):
     DATA = 0
     HEADERS = 1
     RST_STREAM = 3
+    GOAWAY = 7
     CONTINUATION = 9
 
 
@@ -50,13 +51,15 @@ class Allowance:
 class FrameGate:
     """Lets whole frames pass, few at a time, as long as they are not a flood.
 
-    ``in_header_block``: the last frame that passed leaves a header unfinished.
+    ``in_header_block``: the last frame that passed leaves a header unfinished. ``goaway``: the frame that passed is a
+    GOAWAY, which passes alone.
     """
 
     def __init__(self, limits: WebLimits, now_s: float) -> None:
         self._control = Allowance(limits.control_frames_burst, limits.control_frames_per_second, now_s)
         self._resets = Allowance(limits.resets_burst, limits.resets_per_second, now_s)
         self.in_header_block = False
+        self.goaway = False
 
     def sent_data(self) -> None:
         self._control.refund(_REFUND_PER_DATA_FRAME)
@@ -67,6 +70,7 @@ class FrameGate:
         A frame that is longer than allowed passes with its header only: the library refuses it. Raises Flood.
         """
         offset = 0
+        self.goaway = False
         for _ in range(frames_max):
             if len(data) - offset < HEADER_BYTES:
                 break
@@ -74,10 +78,12 @@ class FrameGate:
             if size_bytes > FRAME_BYTES_MAX:
                 return len(data)
             end = offset + HEADER_BYTES + size_bytes
-            if len(data) < end:
+            if len(data) < end or (data[offset + 3] == FrameType.GOAWAY and offset):
                 break
             self._pass(data[offset + 3], data[offset + 4], size_bytes, now_s)
             offset = end
+            if self.goaway:
+                break
         return offset
 
     def _pass(self, kind: int, flags: int, size_bytes: int, now_s: float) -> None:
@@ -92,5 +98,6 @@ class FrameGate:
         else:
             if kind == FrameType.CONTINUATION:
                 self.in_header_block = not flags & _END_HEADERS
+            self.goaway = kind == FrameType.GOAWAY and not self.in_header_block
             if not self._control.spend(now_s):
                 raise Flood(f"frames of type {kind}")

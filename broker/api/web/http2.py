@@ -59,7 +59,6 @@ class Http2Connection(asyncio.Protocol):
             h2.events.StreamReset: self._stream_reset,
             h2.events.WindowUpdated: self._window_updated,
             h2.events.RemoteSettingsChanged: self._settings_changed,
-            h2.events.ConnectionTerminated: self._client_goes,
         }
         self._flush()
 
@@ -140,9 +139,7 @@ class Http2Connection(asyncio.Protocol):
             if passed_bytes:
                 data = bytes(self._inbox[:passed_bytes])
                 del self._inbox[:passed_bytes]
-                for event in self._h2.receive_data(data):
-                    if (handle := self._on_event.get(type(event))) is not None:
-                        handle(event)
+                self._take(data)
         except Flood as flood:
             self._end(ErrorCodes.ENHANCE_YOUR_CALM, f"flood: {flood}")
             return
@@ -163,6 +160,14 @@ class Http2Connection(asyncio.Protocol):
             self._working = True
             self._loop.call_soon(self._work)
         self._read()
+
+    def _take(self, frames: bytes) -> None:
+        if self._gate.goaway:
+            self._retiring = True  # the library would let nothing more be answered; what was asked before still is
+            return
+        for event in self._h2.receive_data(frames):
+            if (handle := self._on_event.get(type(event))) is not None:
+                handle(event)
 
     def _note_unfinished(self, now_s: float, *, progressed: bool) -> None:
         """Since when the client owes the rest of a frame, of a header in several frames, or of the preface."""
@@ -267,10 +272,6 @@ class Http2Connection(asyncio.Protocol):
     def _settings_changed(self, _event: h2.events.RemoteSettingsChanged) -> None:
         bound_header_table(self._h2)
         self._wake_all()
-
-    def _client_goes(self, _event: h2.events.ConnectionTerminated) -> None:
-        """The client's GOAWAY: what it asked before is still answered."""
-        self._retiring = True
 
     def _wake_all(self) -> None:
         for stream in self._streams.values():
