@@ -11,15 +11,17 @@ which sequence numbers an id may be (see ``dedup_tables.py``), and the row there
 meet cost a look at the store, never a message, and tables that name what a failed commit took back do no harm.
 
 Ids in full take more room than digests would, but a keyed digest of each costs more than finding it: blake2b 725 ns,
-md5 400 ns. Measured, CPU time of the thread, with Python 3.11, new ids of 32 characters in batches of 500, on two cores
-under a load average of 4 to 8, so a hint only; the best of eight rounds, as a range over three or more runs:
+md5 400 ns. Measured, CPU time of the thread, with Python 3.11, new ids in batches of 500, on two cores under a load
+average of 8 to 10, so a hint only:
 
-- ``find`` and ``add`` together: 0.8 to 1.1 µs an id with 0.1 million ids in the window, 1.1 to 1.9 with 1 million, 1.9
-  to 3.0 with 10 million, where cache misses in three large tables are most of it.
-- A duplicate: 4 to 7 µs beside other duplicates, 65 to 95 alone, which is the decoding of its row.
-- Loading 10 million ids from LMDB: 1.05 million a second by id, 0.87 by group and id. The main thread does nothing else
-  meanwhile, unless ``load`` did it before in slices.
-- Tables for 10 million ids: 200 MB. At rest: 48 bytes an id, with groups of 8 characters.
+- ``find`` and ``add`` together: 0.9 µs an id with 0.1 million ids in the window, 0.8 to 1.2 with 10 million that came
+  within a minute, 1.8 to 2.1 with 10 million spread over the window, when there are three tables to look into. In
+  batches of ten: 1 µs warm, 2 to 3 between other work.
+- A duplicate: 4 µs beside other duplicates, 50 alone, which is the decoding of its row.
+- Loading: 1.3 million ids a second, in slices of 3 to 6 ms, after a start and after a change of scope, before the next
+  send. A lookup of one id that 100,000 groups had before the change: 0.01 ms.
+- Tables for 10 million ids: 160 MB when they came within a minute, up to 260 MB in steady traffic. At rest: 48 bytes an
+  id, with groups of 8 characters.
 
 Never: a clock, an await, a step for each id of the history but when it is loaded.
 """
@@ -39,7 +41,7 @@ from broker.store.keys import SEQUENCE_END, pair, pair_sequence
 
 _ROW_IDS_MAX: Final = 512  # a duplicate costs the decoding of a row, about 40 µs
 _ROWS_DECODED_MAX: Final = 4  # kept until the next commit: who repeats one message repeats its neighbours
-_LOAD_ROWS_MAX: Final = 8  # one slice of loading: 2 to 4 ms, if the rows are full
+_LOAD_ROWS_MAX: Final = 8  # one slice of loading: 3 to 6 ms, if the rows are full
 _EXPIRE_ROWS_MAX: Final = 64  # one slice of deleting
 _HEADER_SEQUENCE: Final = 0  # no message has it. Its row holds the sequence number below which rows are cleared.
 

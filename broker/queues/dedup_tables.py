@@ -131,15 +131,15 @@ class _Hashes:
 
     __slots__ = ("_cells", "_mask", "homes", "marks", "octets")
 
-    def __init__(self, homes: "memoryview[int]", octets: bytes) -> None:
+    def __init__(self, homes: "array[int]", octets: bytes) -> None:
         self.homes, self.octets = homes, octets
         self.marks = octets.translate(_MARKS)
         self._mask, self._cells = 0, [0] * len(octets)
 
     @classmethod
     def of(cls, keys: Sequence[Hashable], hash_key: HashKey) -> Self:
-        packed = memoryview(struct.pack(f"{len(keys)}q", *map(hash_key, keys)))
-        return cls(memoryview(packed.cast("I")[::2].tobytes()).cast("I"), packed[4::8].tobytes())
+        packed = struct.pack(f"{len(keys)}q", *map(hash_key, keys))
+        return cls(array("I", packed)[::2], packed[4::8])
 
     def __len__(self) -> int:
         return len(self.octets)
@@ -152,7 +152,7 @@ class _Hashes:
         if mask != self._mask:
             masks = int.from_bytes(mask.to_bytes(4, "little") * len(self), "little")
             masked = (int.from_bytes(self.homes, "little") & masks).to_bytes(4 * len(self), "little")
-            self._mask, self._cells = mask, memoryview(masked).cast("I").tolist()
+            self._mask, self._cells = mask, array("I", masked).tolist()
         return self._cells
 
 
@@ -250,21 +250,20 @@ class _Index:
             keep(before)
             heads[cell] = _OLDER | mark << 24 | entry if before else mark << 24 | entry
         self._befores[first:end] = memoryview(array("I", befores))
-        self._homes[first:end] = hashes.homes
+        self._homes[first:end] = memoryview(hashes.homes)
         self._octets[first:end] = hashes.octets
         self.count = end - 1
 
     def entries(self, first: int, count: int) -> _Hashes:
         """The hashes of up to ``count`` entries."""
         end = min(first + count, self.count + 1)
-        return _Hashes(self._homes[first:end], self._octets[first:end].tobytes())
+        return _Hashes(array("I", self._homes[first:end].tobytes()), self._octets[first:end].tobytes())
 
     def find(self, hashes: _Hashes) -> Iterator[tuple[int, int]]:
         """(index of the key, head) of the newest entries that may be those of the keys."""
         # A home more, or there were no sequence for a single key.
         heads = array("I", itemgetter(*hashes.cells(self.mask), 0)(self._heads))
-        firsts = memoryview(heads).cast("B")[3:-4:4].tobytes()
-        compared = int.from_bytes(firsts, "little") ^ int.from_bytes(hashes.marks, "little")
+        compared = int.from_bytes(heads.tobytes()[3:-4:4], "little") ^ int.from_bytes(hashes.marks, "little")
         undecided = compared.to_bytes(len(hashes), "little").translate(_UNDECIDED)
         for index in compress(range(len(hashes)), undecided):
             head = self._first(heads[index], hashes.homes[index], hashes.octets[index])
