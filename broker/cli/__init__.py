@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "queue": ("broker.cli.queue:queue", "Work with queues: create, send, receive, look, delete."),
     "demo": ("broker.cli.demo:demo", "Watch a shop's orders go through a broker, every message accounted for."),
     "bench": ("broker.bench.cli:bench", "Measure throughput and latency, beside bare ceilings and peers."),
+    "aws": ("broker.cli.aws:aws", "List the AWS operations that are served."),
     "config": ("broker.cli.config:config", "Show the configuration in force and where each value came from."),
     "check": ("broker.cli.data:check", "Verify a data directory."),
     "backup": ("broker.cli.data:backup", "Copy a data directory, also while a broker runs on it."),

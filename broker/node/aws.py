@@ -3,22 +3,54 @@
 import importlib.util
 import ssl
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from broker.api.desk import Desk
 from broker.errors import ConfigurationError
 from broker.node.config import Config
 
 if TYPE_CHECKING:
+    from broker.api.aws.app import AwsApp
     from broker.api.web.server import WebServer
 
 log = structlog.get_logger("broker.node")
 
 
-def aws_endpoint(config: Config, desk: Desk) -> "WebServer | None":
-    """The server, not started yet; None when it is off, or its extra is not installed. Raises StartupError."""
+class AwsEndpoint(Collector):
+    """The server and the application in it, and what Prometheus learns of both."""
+
+    def __init__(self, app: "AwsApp", server: "WebServer") -> None:
+        self._app, self.server = app, server
+
+    def collect(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily(
+            "heddle_aws_calls",
+            "Calls answered at the AWS endpoint; outcome is ok or the code of the error.",
+            labels=("service", "operation", "outcome"),
+        )
+        for labels, count in self._app.statistics.calls.items():
+            calls.add_metric(labels, count)
+        yield calls
+        web = self.server.statistics()
+        for name, documentation, value in (
+            ("connections", "Connections to the AWS endpoint.", web.connections),
+            (
+                "requests",
+                "Requests at the AWS endpoint that are being answered; long polls are among them.",
+                web.requests,
+            ),
+            ("body_bytes", "Bodies held in memory for requests at the AWS endpoint.", web.body_bytes),
+        ):
+            yield GaugeMetricFamily(f"heddle_aws_{name}", documentation, value=float(value))
+
+
+def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
+    """The endpoint, not started yet; None when it is off, or its extra is not installed. Raises StartupError."""
     if config.aws is None:
         return None
     if importlib.util.find_spec("botocore") is None:
@@ -48,7 +80,7 @@ def aws_endpoint(config: Config, desk: Desk) -> "WebServer | None":
         base_url=config.external_url,
         default_region=config.region,
     )
-    return WebServer(app.handle, str(config.aws), tls=_tls(config))
+    return AwsEndpoint(app, WebServer(app.handle, str(config.aws), tls=_tls(config)))
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

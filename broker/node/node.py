@@ -165,6 +165,8 @@ class Node:
             queues_max=config.metrics_queues_max,
         )
         self._registry.register(self._collector)
+        if self._aws is not None:
+            self._registry.register(self._aws)
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             self._registry.register(collector)
 
@@ -208,13 +210,15 @@ class Node:
         return {
             "grpc": str(Endpoint(self._config.grpc.host, self.grpc.port)),
             "http": str(Endpoint(self._config.http.host, self.http_port)),
-            "aws": str(Endpoint(self._config.aws.host, self._aws.port)) if self._config.aws and self._aws else None,
+            "aws": str(Endpoint(self._config.aws.host, self._aws.server.port))
+            if self._config.aws and self._aws
+            else None,
         }
 
     async def _start_aws(self) -> None:
         if self._aws is not None:
             try:
-                await self._aws.start()
+                await self._aws.server.start()
             except OSError as error:
                 self._aws = None  # nothing to stop
                 raise AddressInUse(f"cannot listen on {self._config.aws} for AWS: {error.strerror or error}") from error
@@ -227,7 +231,7 @@ class Node:
         async with asyncio.TaskGroup() as doors:
             doors.create_task(self.grpc.stop(grace_seconds))
             if self._aws is not None:
-                doors.create_task(self._aws.stop(grace_seconds))
+                doors.create_task(self._aws.server.stop(grace_seconds))
 
     async def _reset(self) -> None:
         """Every queue is gone, on the disk too."""

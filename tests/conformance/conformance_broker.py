@@ -17,7 +17,7 @@ STOP_SECONDS_MAX: Final = 20
 def running_broker(directory: Path) -> Iterator[dict[str, Any]]:
     """Its endpoints. Asserts that it lives until the end of the block and then stops cleanly."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEDDLE_")}
-    addresses = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-ports")
+    addresses = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", "127.0.0.1:0", "--print-ports")
     command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(directory / "data"), *addresses]
     log_path = directory / "broker.log"
     with (

@@ -2,7 +2,7 @@
 
 A row is a table in ``queues/*.toml``. It names a state, makes calls and says what each gives:
 
-- ``name``; ``see``: the section of the AWS semantics that it holds the broker to; ``only``: the one face it concerns;
+- ``name``; ``see``: the section of the AWS semantics that it holds the broker to; ``only``: the faces it concerns;
   ``time = "virtual"``: it waits for so long that it runs only through faces where that takes no time.
 - State before: ``queue`` = attributes of the row's own queue (``false``: not made; with FifoQueue its name ends in
   .fifo); ``queues`` = names and attributes of others, made before it in their order; ``sent`` = bodies, or inputs of
@@ -82,7 +82,11 @@ class Row:
     case: Mapping[str, Any]
 
     def concerns(self, face: str, *, virtual_time: bool) -> bool:
-        return self.table.get("only", face) == face and ("time" not in self.table or virtual_time)
+        return face in self.table.get("only", (face,)) and ("time" not in self.table or virtual_time)
+
+    @property
+    def is_of_few_faces(self) -> bool:
+        return "only" in self.table
 
     def steps(self) -> Iterator[Mapping[str, Any]]:
         """In order, the row's own call among them."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import grpc
 import pytest
+from conformance_aws import AwsJsonFace, AwsQueryFace
 from conformance_direct import DirectFace
 from conformance_faces import RESPONSE_BYTES_MAX, Face, GrpcFace
 from conformance_fits import MATCHERS, mismatches
@@ -14,26 +15,28 @@ from conformance_queue import FIFO, TestedQueue
 from conformance_rows import Row, load_rows, run_row
 from heddle.v1 import message_pb2, queues_pb2, queues_pb2_grpc
 
+AnyFace = type[GrpcFace | AwsJsonFace | AwsQueryFace | DirectFace]
+
 ROWS: Final = load_rows(Path(__file__).parent / "queues")
-FACES: Final = (GrpcFace, DirectFace)
+FACES: Final = (GrpcFace, AwsJsonFace, AwsQueryFace, DirectFace)
 REAL_SECONDS_MAX: Final = 3
 EVERYDAY_SECONDS_MAX: Final = 0.5
 """Rows that wait for longer run every day in virtual time, and with real time in the full suite."""
 
 
-def _everyday(face: type[GrpcFace | DirectFace], rows: list[Row]) -> Iterator[Row]:
+def _everyday(face: AnyFace, rows: list[Row]) -> Iterator[Row]:
     """All rows where time is virtual. Over a wire those that bring an operation, a member of its input or a code of an
     error that none before them has: to the others the wire adds nothing that these do not show."""
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        if face.virtual_time or row.table.get("only") == face.name:
+        if face.virtual_time or row.is_of_few_faces:
             yield row
         elif row.seconds_least() <= EVERYDAY_SECONDS_MAX and row.kinds() - seen:
             seen |= row.kinds()
             yield row
 
 
-def _by_mark(face: type[GrpcFace | DirectFace]) -> Iterator[tuple[Row, Sequence[pytest.MarkDecorator]]]:
+def _by_mark(face: AnyFace) -> Iterator[tuple[Row, Sequence[pytest.MarkDecorator]]]:
     rows = [row for row in ROWS if row.concerns(face.name, virtual_time=face.virtual_time)]
     everyday = {row.id for row in _everyday(face, rows)}
     for row in rows:

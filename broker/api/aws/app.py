@@ -5,7 +5,7 @@ of the request. Never: an operation's semantics.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -136,14 +136,3 @@ _INTERNAL: Final = AwsError(
 
 def _base_url(request: Request) -> str:
     return f"{request.scheme}://{request.headers.get('host', 'localhost')}"
-
-
-def served(services: Iterable[Service]) -> Mapping[str, Mapping[str, bool]]:
-    """Of each service: every operation of its model, and whether it is served."""
-    return {
-        service.name: {name: name in service.operations for name in service.model.operation_names}
-        for service in services
-    }
-
-
-__all__ = ["AwsApp", "Gate", "Statistics", "served"]

@@ -51,10 +51,14 @@ HTTP_STATUS: Final[Mapping[type[BrokerError], int]] = {
 
 
 def sqs(calls: QueueCalls) -> Service:
-    """The service, all of its operations."""
-    model = service_model("sqs")
-    table: dict[str, Operation] = {name: _Bound(calls, name) for name in model.operation_names}
-    return Service(model, table, ("json", "query", "query-json"))
+    """The service."""
+    table: dict[str, Operation] = {name: _Bound(calls, name) for name in served()}
+    return Service(service_model("sqs"), table, ("json", "query", "query-json"))
+
+
+def served() -> list[str]:
+    """The operations that are served: those of the model that the plane's calls have."""
+    return [name for name in service_model("sqs").operation_names if hasattr(QueueCalls, name)]
 
 
 class _Bound:

@@ -26,4 +26,9 @@ def sts() -> Service:
     async def identity(call: Call, _members: Members) -> Members:
         return dict(get_caller_identity(call.caller))
 
-    return Service(service_model("sts"), {"GetCallerIdentity": identity}, ("query", "query-json"))
+    return Service(service_model("sts"), dict.fromkeys(served(), identity), ("query", "query-json"))
+
+
+def served() -> list[str]:
+    """The operations that are served."""
+    return ["GetCallerIdentity"]
