@@ -1,6 +1,7 @@
 """The AWS endpoint of a node: made from its configuration, if it is wanted and installed. Never: a request."""
 
 import importlib.util
+import ipaddress
 import ssl
 import time
 from collections.abc import Iterator
@@ -72,6 +73,8 @@ def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
         credentials = load_credentials(config.aws_credentials_file, production=config.profile == "production")
         gate = Verifier(credentials, time.time, config.aws_regions)
     else:
+        if not _is_loopback(config.aws.host):
+            log.warning("anybody who reaches the AWS endpoint may call it (aws_auth = none)", aws=str(config.aws))
         gate = Trusting(config.account, config.region)
     app = AwsApp(
         (sqs(QueueCalls(desk)), sts()),
@@ -81,6 +84,13 @@ def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
         default_region=config.region,
     )
     return AwsEndpoint(app, WebServer(app.handle, str(config.aws), tls=_tls(config)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:
