@@ -126,6 +126,24 @@ def test_a_get_with_an_action(app: App) -> None:
     assert told["ReceiveMessageResponse"]["ReceiveMessageResult"]["messages"][0]["Body"] == "ä b"
 
 
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("sqs.eu-west-3.localhost:4566", "eu-west-3"),
+        ("sqs.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("sqs.localhost", "us-east-1"),
+        ("localhost:4566", "us-east-1"),
+        ("10.0.0.1:4566", "us-east-1"),
+    ],
+)
+def test_the_region_of_a_host_counts_where_nobody_signed(app: App, host: str, region: str) -> None:
+    app.query({"Action": "CreateQueue", "QueueName": "q"}, host=host)
+    asked = {"Action": "GetQueueAttributes", "QueueUrl": "q", "AttributeName.1": "QueueArn"}
+    assert f"arn:aws:sqs:{region}:000000000000:q".encode() in body_of(app.query(asked, host=host))
+    signed = app.json("ListQueues", {}, host=host, authorization=signed_as("AKIA", region="ap-south-1"))
+    assert members(signed) == {}
+
+
 def test_the_account_of_a_twelve_digit_access_key(app: App) -> None:
     answer = app.json("CreateQueue", {"QueueName": "mine"}, authorization=signed_as("123456789012", region="eu-west-3"))
     assert members(answer)["QueueUrl"] == "http://sqs.example:4566/123456789012/mine"

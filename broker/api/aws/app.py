@@ -6,7 +6,7 @@ of the request. Never: an operation's semantics.
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import structlog
@@ -19,7 +19,7 @@ from broker.api.aws.protocols.json import JsonProtocol
 from broker.api.aws.protocols.protocol import WireProtocol
 from broker.api.aws.protocols.query import QueryJsonProtocol, QueryProtocol
 from broker.api.aws.protocols.rpc_cbor import RpcCborProtocol
-from broker.api.aws.routing import NoRoute, Route, Router
+from broker.api.aws.routing import NoRoute, Route, Router, region_of_host
 from broker.api.aws.service import Call, Service
 from broker.api.aws.sigv4_reading import is_unsigned
 from broker.api.web.messages import Request, Response
@@ -109,12 +109,13 @@ class AwsApp:
         return response
 
     def _caller(self, request: Request, service: Service) -> sigv4.Caller:
-        try:
+        if not is_unsigned(request):
             return self._gate.verify(request, service.signing_name)
-        except AwsError:
-            if is_unsigned(request):  # what the anonymous may do, the operation decides
-                return sigv4.Caller.anonymous(self._default_region, service.signing_name)
-            raise
+        region = region_of_host(request) or self._default_region
+        try:
+            return replace(self._gate.verify(request, service.signing_name), region=region)
+        except AwsError:  # what the anonymous may do, the operation decides
+            return sigv4.Caller.anonymous(region, service.signing_name)
 
     def _unrouted(self, no_route: NoRoute, request_id: str) -> Response:
         error = no_route.error

@@ -19,6 +19,7 @@ from broker.api.aws.sigv4 import claimed
 from broker.api.web.messages import Request
 
 _RPC_PATH: Final = re.compile(r"/service/([A-Za-z0-9_.]{1,128})/operation/([A-Za-z0-9_]{1,128})")
+_REGION_IN_HOST: Final = re.compile(r"[a-z0-9-]{1,63}\.([a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})\.")
 _JSON_TYPE: Final = re.compile(r"application/x-amz-json-1\.[01]", re.IGNORECASE)
 _CBOR_TYPE: Final = "application/x-amz-cbor-1.1"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -111,6 +112,12 @@ class Router:
         if service is None or protocol.name not in service.protocols:
             raise NoRoute(error or unknown_operation(), protocol)
         return Route(service, protocol, operation)
+
+
+def region_of_host(request: Request) -> str:
+    """That of ``sqs.eu-west-1.localhost`` and the like; empty where the host names none."""
+    found = _REGION_IN_HOST.match(request.headers.get("host", ""))
+    return found[1] if found is not None else ""
 
 
 def _is_query(request: Request) -> bool:
