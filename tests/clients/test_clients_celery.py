@@ -1,0 +1,125 @@
+"""Celery with kombu's SQS transport: a worker of two processes executes 1,000 tasks, of which some fail."""
+
+import json
+import signal
+import subprocess
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from .environments import PROGRAMS, executable, output, variables
+from .ledger import Ledger
+from .served import ACCOUNT, REGION, Counts, ServedBroker
+
+_SECONDS_MAX: Final = 120.0
+_STOP_SECONDS_MAX: Final = 40.0
+_OUTCOMES: Final = {
+    "ok": ["ok"],
+    "flaky": ["retried", "ok"],
+    "hopeless": ["retried", "retried", "failed"],
+    "rejected": ["rejected", "rejected"],
+}
+"""Of a task of each kind: every execution. A rejected one comes twice, its queue's redrive policy allows no more."""
+
+
+def kind_of(number: int) -> str:
+    return {3: "flaky", 13: "flaky", 17: "hopeless"}.get(number % 20, "ok")
+
+
+def environment(broker: ServedBroker, home: Path, ledger: Ledger, queue: str, **transport: Any) -> dict[str, str]:
+    """Of the worker and of the sender. Keys and endpoint are in the broker's URL, as Celery's documentation says."""
+    options = {"region": REGION, "visibility_timeout": 120, "wait_time_seconds": 5, "polling_interval": 0} | transport
+    return variables(home) | {
+        "CELERY_BROKER_URL": f"sqs://{ACCOUNT}:any@{broker.endpoint.removeprefix('http://')}//",
+        "CELERY_TRANSPORT": json.dumps(options),
+        "CELERY_QUEUE": queue,
+        "LEDGER": str(ledger.path),
+        "PYTHONPATH": str(PROGRAMS),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@contextmanager
+def worker(told: dict[str, str], log_file: Path) -> Iterator[None]:
+    """Stopped as an operator stops it: what it still holds it gives back, what it has done it acknowledges."""
+    command = [executable("celery", "celery"), "-A", "celery_tasks", "worker", "--concurrency", "2"]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen([*command, "--loglevel", "WARNING"], env=told, stdout=log, stderr=log)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(log_file.read_text()[-3000:])
+        raise
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS_MAX)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0, log_file.read_text()[-3000:]
+
+
+def send(told: dict[str, str], tasks: list[tuple[int, str]]) -> None:
+    command = [executable("celery"), str(PROGRAMS / "celery_tasks.py"), json.dumps(tasks)]
+    output(command, told, seconds_max=_SECONDS_MAX)
+
+
+def test_a_thousand_tasks_on_a_queue_that_celery_makes(broker: ServedBroker, tmp_path: Path) -> None:
+    tasks = [(number, kind_of(number)) for number in range(1000)]
+    expected = {number: _OUTCOMES[kind] for number, kind in tasks}
+    with Ledger(tmp_path / "ledger") as ledger:
+        told = environment(broker, tmp_path, ledger, "celery-made")
+        with worker(told, tmp_path / "log"):
+            send(told, tasks)
+            ledger.wait_executions(sum(map(len, expected.values())), seconds_max=_SECONDS_MAX)
+        ledger.read_nowait()
+
+        assert ledger.outcomes == expected
+    assert broker.counts("celery-made") == Counts()
+
+
+def test_predefined_queues_dead_letter_what_is_rejected(broker: ServedBroker, tmp_path: Path) -> None:
+    sqs = broker.client()
+    dead = sqs.create_queue(QueueName="celery-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
+    attributes = {"RedrivePolicy": redrive, "VisibilityTimeout": "120"}
+    url = sqs.create_queue(QueueName="celery-predefined", Attributes=attributes)["QueueUrl"]
+    predefined = {
+        "url": url,
+        "region": REGION,
+        "access_key_id": ACCOUNT,
+        "secret_access_key": "any",
+        "backoff_policy": {"1": 1, "2": 1},  # seconds to the next delivery, by deliveries so far
+        "backoff_tasks": ["tasks.rejected"],
+    }
+    tasks = [(number, "rejected" if number % 10 == 5 else kind_of(number)) for number in range(200)]
+    expected = {number: _OUTCOMES[kind] for number, kind in tasks}
+    rejected = sorted(number for number, kind in tasks if kind == "rejected")
+    dead_numbers: list[int] = []
+    with Ledger(tmp_path / "ledger") as ledger:
+        told = environment(
+            broker, tmp_path, ledger, "celery-predefined", predefined_queues={"celery-predefined": predefined}
+        )
+        with worker(told, tmp_path / "log"):
+            send(told, tasks)
+            ledger.wait_executions(sum(map(len, expected.values())), seconds_max=_SECONDS_MAX)
+            for _ in rejected:  # the worker's polls are what moves them
+                (message,) = sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=20)["Messages"]
+                dead_numbers.append(number_in(message["Body"]))
+                sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+        ledger.read_nowait()
+
+        assert ledger.outcomes == expected
+    assert sorted(dead_numbers) == rejected
+    assert broker.counts("celery-predefined") == broker.counts("celery-dead") == Counts()
+
+
+def number_in(body: str) -> int:
+    """The task's number: its arguments stand in Base64 in a message that stands in Base64."""
+    message = json.loads(b64decode(body))
+    arguments, _, _ = json.loads(b64decode(message["body"]))
+    return int(arguments[0])
