@@ -187,10 +187,6 @@ class FifoQueue(Queue):
         if isinstance(self._window, Groups):
             self._window.release(holder)
 
-    def later_of_groups(self, lo: int, hi: int, holder: Holder) -> list[tuple[int, int]]:
-        """What else a stream has in flight of the groups of [lo, hi), from there on."""
-        return self.groups.later_of_groups(lo, hi, holder)
-
     # --- receive attempts
 
     def receive_attempt(self, attempt_id: str, now_ms: int) -> list[Taken] | None:

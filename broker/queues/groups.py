@@ -11,10 +11,11 @@ and for 100,000.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from broker.queues.runs import RunMap, State
-from broker.queues.window import Member, Numbers, Window, as_ranges
+from broker.queues.window import Member, Window, as_ranges
 
 _STALE_MAX: Final = 1_000  # items of a line that need not count, beyond two for each group
 _SKIPPED_MAX: Final = 1_000  # messages of groups that others hold, looked at in one take
@@ -36,13 +37,10 @@ class Holder:
 
 
 class Group(Member):
-    """``flight``: its messages in flight."""
-
-    __slots__ = ("flight", "holder", "line", "ticket")
+    __slots__ = ("holder", "line", "ticket")
 
     def __init__(self) -> None:
         super().__init__()
-        self.flight = Numbers()
         self.holder: Holder | None = None
         self.line: Line | None = None  # the line that it stands in
         self.ticket = 0  # its place there: an item with another one is of a time before
@@ -240,11 +238,12 @@ class Groups(Window[Group]):
                 group.holder = None
         holder.line.clear()
 
-    def later_of_groups(self, lo: int, hi: int, holder: Holder) -> list[tuple[int, int]]:
-        """What else ``holder`` has in flight of the groups of [lo, hi), from there on: as ranges."""
+    def later_of_groups(self, lo: int, hi: int, holder: Holder, seen: set[Group]) -> list[tuple[int, int]]:
+        """What else ``holder`` has in flight of the groups of [lo, hi), from there on: as ranges. The groups ``seen``
+        before are left out, and those of this time are added to them."""
         first_of: dict[Group, int] = {}
         for sequence, group in self._each(lo, hi):
-            if group.holder is holder:
+            if group.holder is holder and group not in seen:
                 first_of.setdefault(group, sequence)
-        later = [sequence for group, first in first_of.items() for sequence in group.flight if sequence > first]
-        return as_ranges(sorted(later))
+        seen.update(first_of)
+        return as_ranges(sorted(chain.from_iterable(group.flight.after(first) for group, first in first_of.items())))

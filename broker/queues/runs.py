@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final, Protocol
 
 from sortedcontainers import SortedDict
@@ -126,13 +127,16 @@ class RunMap:
         run: Run = self._runs.peekitem(position)[1]
         return run if sequence < run.hi else None
 
-    def overlapping(self, lo: int, hi: int) -> list[Run]:
-        """The runs that share a message with [lo, hi), in order."""
+    def overlapping(self, lo: int, hi: int, limit: int | None = None) -> list[Run]:
+        """The runs that share a message with [lo, hi), in order; the first ``limit`` of them."""
         if lo >= hi:
             return []
         holder = self.find(lo)
+        if holder is not None and hi <= holder.hi:  # mostly
+            return [holder]
         found = [holder] if holder is not None else []
-        found.extend(self._runs[key] for key in self._runs.irange(lo, hi, inclusive=(holder is None, False)))
+        keys = self._runs.irange(lo, hi, inclusive=(holder is None, False))
+        found.extend(map(self._runs.__getitem__, islice(keys, None if limit is None else limit - len(found))))
         return found
 
     def starting_at(self, sequence: int) -> Iterator[Run]:
@@ -240,10 +244,14 @@ class RunMap:
         for run in self.overlapping(lo, hi):
             start, end = max(lo, run.lo), min(hi, run.hi)
             deleted += end - start
-            self._cut(run, start, end)
-            if self.watcher is not None:
-                self.watcher.gone(start, end)
+            self.remove(run, start, end)
         return deleted
+
+    def remove(self, run: Run, lo: int, hi: int) -> None:
+        """Removes the part [lo, hi) of a run."""
+        self._cut(run, lo, hi)
+        if self.watcher is not None:
+            self.watcher.gone(lo, hi)
 
     def clear(self) -> None:
         self.changed.update(self._runs)

@@ -3,12 +3,17 @@
 Source of the semantics: sections 1.4 and 4 of the queue reference. Never: who receives a message, or when.
 """
 
+from itertools import islice
+from typing import Final
+
 from broker import limits
 from broker.errors import InvalidParameterValue
 from broker.queues.core import QueueCore
 from broker.queues.identity import ReceiptHandle
 from broker.queues.runs import Run, State
 from broker.queues.state import QueueState
+
+_MESSAGES_A_STEP: Final = 32  # where groups are kept: 0.4 µs to delete, 1.5 to give back
 
 
 class Settling(QueueCore):
@@ -26,6 +31,25 @@ class Settling(QueueCore):
             self.activity.deleted_messages += deleted
         return deleted
 
+    def reach(self, lo: int, hi: int, steps: int) -> tuple[int, int]:
+        """How far one gets in [lo, hi) who settles it from ``lo`` on and may touch ``steps`` runs and entries: the end
+        of that, and how many it touches. A step takes 20 to 60 µs."""
+        if hi - lo == 1:
+            return hi, 1
+        state, used = self.state, 0
+        for run in state.runs.overlapping(lo, hi, steps):
+            start, stop = max(lo, run.lo), min(hi, run.hi)
+            if self._window is not None:  # there, each message takes its time
+                stop = min(stop, start + (steps - used) * _MESSAGES_A_STEP)
+            touched = 1
+            if stop - start > steps - used:  # it may have that many entries
+                entries = list(islice(state.log.slices(start, stop), steps - used))
+                touched, stop = len(entries), entries[-1][2]
+            used += max(touched, (stop - start) // _MESSAGES_A_STEP)
+            if used >= steps:
+                return stop, used
+        return hi, max(1, used)
+
     def acknowledge(self, lo: int, hi: int, now_ms: int, *, delivery_id: int | None = None) -> None:
         """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others. With a
         ``delivery_id``: those that are in flight by that delivery."""
@@ -34,8 +58,9 @@ class Settling(QueueCore):
             mine = delivery_id is None or (run.state == State.IN_FLIGHT and run.delivery_id == delivery_id)
             if run.receive_count and mine:
                 start, end = max(lo, run.lo), min(hi, run.hi)
-                self.activity.deleted_messages += state.runs.delete(start, end)
+                state.runs.remove(run, start, end)
                 state.trim(start, end)
+                self.activity.deleted_messages += end - start
 
     def delete_received(self, handle: ReceiptHandle, text: str, now_ms: int) -> None:  # noqa: ARG002
         """Deletes the message of a receipt handle; one that is gone already counts as deleted. ``text``: the handle as

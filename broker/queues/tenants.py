@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from broker.queues.runs import RunMap, State
-from broker.queues.window import Member, Numbers, Window, as_ranges
+from broker.queues.window import Member, Window, as_ranges
 
 NOISY_MESSAGES_MIN: Final = 30  # in flight
 NOISY_SHARE: Final = 10  # more than one in so many of the queue's messages in flight
@@ -22,13 +22,12 @@ _SKIPPED_RUNS_MAX: Final = 1_000  # looked at in one take
 
 
 class Tenant(Member):
-    """``flight``: its messages in flight, ``in_flight`` how many those are."""
+    """``in_flight``: how many messages are in flight."""
 
-    __slots__ = ("flight", "in_flight", "noisy", "sent_ms")
+    __slots__ = ("in_flight", "noisy", "sent_ms")
 
     def __init__(self) -> None:
         super().__init__()
-        self.flight = Numbers()
         self.in_flight = 0
         self.noisy = False
         self.sent_ms = 0  # not known: sent before this process started

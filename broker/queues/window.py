@@ -11,19 +11,38 @@ from abc import ABC, abstractmethod
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Final, Generic, TypeVar
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedDict, SortedList
 
 from broker.queues.runs import RunMap, State
 
 _MANY: Final = 32  # messages that come back at once
+_DEQUE_MAX: Final = 64  # numbers that may be moved aside for one
+_MERGED_SHARE: Final = 32  # one in so many: then a merge takes less time than as many insertions
 _SPARE_MAX: Final = 10_000  # members kept to be used again
+
+
+class _Scattered(SortedList):  # type: ignore[misc]
+    """What a deque offers, for numbers that come and go anywhere: 1 to 2 µs each, however many there are."""
+
+    def append(self, value: int) -> None:
+        self.add(value)
+
+    appendleft = append
+
+    def popleft(self) -> int:
+        first: int = self.pop(0)
+        return first
+
+    def extend(self, values: Iterable[int]) -> None:
+        self.update(values)
 
 
 class Numbers:
     """Sequence numbers in order, mostly one or two: the first without a container (most groups have few messages, and a
-    deque takes 600 bytes)."""
+    deque takes 600 bytes). The rest is a deque while they come and go at its ends."""
 
     __slots__ = ("first", "more")
 
@@ -43,6 +62,11 @@ class Numbers:
             yield self.first
             yield from self.more or ()
 
+    def after(self, number: int) -> list[int]:
+        """Those above ``number``, the highest first."""
+        above = list(takewhile(number.__lt__, reversed(self.more or ())))
+        return [*above, self.first] if self.first > number else above
+
     def add(self, number: int) -> None:
         """Mostly the highest, or the lowest."""
         first, more = self.first, self.more
@@ -53,16 +77,40 @@ class Numbers:
         elif number < first:
             self.first = number
             more.appendleft(first)
-        elif not more or number > more[-1]:
+        elif not more:
+            self.more = deque((number,))  # in order again
+        elif number > more[-1]:
             more.append(number)
         else:
-            insort(more, number)
+            more = self._scattered(more)
+            if isinstance(more, _Scattered):
+                more.add(number)
+            else:
+                insort(more, number)
 
     def add_all(self, numbers: list[int]) -> None:
-        """Many, in order."""
-        merged = sorted([*self, *numbers])  # two runs in order: one pass
-        self.first = merged[0]
-        self.more = deque(merged[1:])
+        """Many, in order, none of which is there."""
+        more = self.more
+        if not self.first:
+            self.first, self.more = numbers[0], deque(numbers[1:])
+        elif numbers[0] > self.last:
+            if more is None:
+                self.more = deque(numbers)
+            else:
+                more.extend(numbers)
+        elif numbers[-1] < self.first:
+            if more is None:
+                more = self.more = deque()
+            more.appendleft(self.first)
+            for number in reversed(numbers[1:]):
+                more.appendleft(number)
+            self.first = numbers[0]
+        elif len(numbers) * _MERGED_SHARE > len(self):
+            merged = sorted([*self, *numbers])  # two runs in order: one pass
+            self.first, self.more = merged[0], deque(merged[1:])
+        else:
+            for number in numbers:
+                self.add(number)
 
     def pop(self) -> int:
         """Takes the first out; there must be one."""
@@ -82,20 +130,27 @@ class Numbers:
             more.pop()
             return True
         try:
-            more.remove(number)
+            self._scattered(more).remove(number)
         except ValueError:
             return False
         return True
 
+    def _scattered(self, more: deque[int]) -> "deque[int] | _Scattered":
+        """``more``, for a change in its middle: one of many would move all the others aside."""
+        if len(more) > _DEQUE_MAX and not isinstance(more, _Scattered):
+            more = self.more = _Scattered(more)
+        return more
+
 
 class Member:
-    """A group or a tenant: ``waiting`` are its visible messages, ``left`` is how many it has in the window at all."""
+    """A group or a tenant: ``waiting`` are its visible messages, ``flight`` those in flight, ``left`` is how many are
+    of it in the window at all."""
 
-    __slots__ = ("left", "name", "waiting")
+    __slots__ = ("flight", "left", "name", "waiting")
 
     def __init__(self) -> None:
         self.name = ""
-        self.waiting = Numbers()
+        self.waiting, self.flight = Numbers(), Numbers()
         self.left = 0
 
     def reset(self) -> bool:
@@ -248,7 +303,8 @@ class Window(ABC, Generic[M]):
             for sequence, member in found:
                 numbers.setdefault(member, []).append(sequence)
             for member, back in numbers.items():
-                for sequence in back:  # in order: the first of those in flight, mostly
+                # The first of those in flight, mostly, or else the last.
+                for sequence in back if back[0] == member.flight.first else reversed(back):
                     self._lands(member, sequence)
                 member.waiting.add_all(back)
         self.waiting += len(found)

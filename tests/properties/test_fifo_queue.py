@@ -439,7 +439,7 @@ class FifoMachine(RuleBasedStateMachine):
         self.model.groups.found(here)
         expected = {message.sequence for message in self._theirs(lo, hi, delivery_id)}
         later = [message.sequence for message in self.model.groups.later(here, lo, hi, who)]
-        ranges = self.queue.later_of_groups(lo, hi, self.streams[who].holder)
+        ranges = self.queue.groups.later_of_groups(lo, hi, self.streams[who].holder, set())
         assert [sequence for start, end in ranges for sequence in range(start, end)] == later
         parts = [(lo, hi, delivery_id)]
         for start, end, theirs in self.streams[who].held:

@@ -263,7 +263,7 @@ class GroupsMachine(RuleBasedStateMachine):
         lo, hi = self.turn % 7 + self.next_sequence - 12, self.turn % 5 + self.next_sequence - 6
         for who, holder in enumerate(self.holders):
             expected = [message.sequence for message in self.model.later(here, lo, hi, who)]
-            ranges = self.groups.later_of_groups(lo, hi, holder)
+            ranges = self.groups.later_of_groups(lo, hi, holder, set())
             assert [s for start, end in ranges for s in range(start, end)] == expected
 
 

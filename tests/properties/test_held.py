@@ -32,6 +32,11 @@ def test_held_is_a_map_from_sequence_numbers_to_deliveries(steps: list[tuple[str
         else:
             parts = held.within(lo, hi)
             assert parts == sorted(parts)
+            for limit in (1, 2, 5):
+                assert held.within(lo, hi, limit) == parts[:limit]
+                assert held.last_within(lo, hi, limit) == parts[-limit:]
+            assert held.within(hi, lo) == held.within(lo, lo) == []
+            assert held.last_within(hi, lo, 1) == held.last_within(lo, lo, 1) == []
             assert _by_sequence(parts) == {s: held_by for s, held_by in model.items() if lo <= s < hi}
         assert _by_sequence(list(held)) == model
         assert bool(held) == bool(model)

@@ -27,6 +27,7 @@ from broker import limits
 from broker.api.desk import Desk, settled
 from broker.api.grpc.frames import Frame
 from broker.api.grpc.held import Held
+from broker.api.grpc.settlement import Settlement, check_request, check_timeout
 from broker.errors import BrokerError, InvalidParameterValue, QueueDoesNotExist, StorageUnavailable
 from broker.log import PackedBatch
 from broker.queues import Queue, Scope, Taken
@@ -48,10 +49,12 @@ class _Confirmation:
 
 @dataclass(slots=True)
 class _Outgoing:
-    """Something for the client that may leave after ``commit``."""
+    """Something for the client that may leave after ``commit``. ``held``: a delivery, of which only that goes out which
+    the stream still holds then."""
 
     what: Taken | _Confirmation
     commit: Commit | None
+    held: bool = False
 
 
 class Consume:
@@ -65,10 +68,10 @@ class Consume:
         self._credit = 0
         self._window = 0  # the most credit that the client has granted at a time: its idea of a full buffer
         self._held = Held()
+        self._settlement: Settlement | None = None  # like the queue, known from the first request on
         self._holder: Holder | None = None  # FIFO queues
         self._outbox: deque[_Outgoing] = deque()
         self._outbox_bytes = 0
-        self._unsent: list[Taken] = []  # taken for the client and never sent: these always go back
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._in_line = False
@@ -98,7 +101,7 @@ class Consume:
             self._desk.parked.discard(self)
             reader.cancel()
             writer.cancel()
-            self._leave()
+            await self._leave()
 
     def end_wait(self) -> None:
         """The broker stops: no more deliveries; the client learns it from the end of the stream."""
@@ -118,7 +121,7 @@ class Consume:
                 raise InvalidParameterValue(f"Not a ConsumeRequest: {error}") from error
             if self._queue is None:
                 self._open(request)
-            self._settle(request)
+            await self._settle(request)
             if request.stop:
                 return
             while len(self._outbox) > _CONFIRMATIONS_WAITING_MAX:
@@ -130,40 +133,32 @@ class Consume:
             self._scope, request.queue_url, "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"
         )
         if request.HasField("visibility_timeout"):
-            _check_timeout("VisibilityTimeout", request.visibility_timeout)
+            check_timeout("VisibilityTimeout", request.visibility_timeout)
             self._visibility_ms = request.visibility_timeout * 1000
         self._keep_in_flight = request.keep_in_flight_on_disconnect
         if isinstance(self._queue, FifoQueue):
             self._holder = Holder(on_lost=self._lose)
             self._queue.join(self._holder)
+        self._settlement = Settlement(self._desk, self._queue, self._holder, self._held, self._check)
 
     def _lose(self) -> None:
         """A commit failed, and the queue no longer knows what this stream holds: it ends, and the client comes back."""
         self._ended = StorageUnavailable("A commit failed: this stream no longer holds its message groups.")
         self._stop()
 
-    def _settle(self, request: pb.ConsumeRequest) -> None:
+    async def _settle(self, request: pb.ConsumeRequest) -> None:
         """Applies acknowledgements first and credit last, so that new deliveries see what they freed."""
         assert self._queue is not None
-        queue, now_ms = self._queue, self._desk.now_ms()
-        if queue.deleted:
+        assert self._settlement is not None
+        if self._queue.deleted:
             raise QueueDoesNotExist
-        _check_request(request)
+        check_request(request)
         if request.stop:  # before anything becomes visible again, or it would come back here
             self._stop()
-        for acked in request.acks:
-            if self._holder is None:
-                queue.acknowledge(acked.first, acked.end, now_ms)
-            else:
-                for lo, hi, delivery_id in self._held.within(acked.first, acked.end):
-                    queue.acknowledge(lo, hi, now_ms, delivery_id=delivery_id)
-            self._held.drop(acked.first, acked.end)
-        for nack in sorted(request.nacks, key=lambda nack: nack.range.first):  # the first takes the later ones along
-            self._give_back(nack, now_ms)
-        for extension in request.extensions:
-            timeout_ms = extension.visibility_timeout * 1000
-            for lo, hi, delivery_id in self._held.within(extension.range.first, extension.range.end):
-                queue.extend(lo, hi, timeout_ms, now_ms, delivery_id=delivery_id)
+        try:
+            await self._settlement.apply(request, self._desk.now_ms())
+        finally:
+            self._wake.set()  # who waited for the end of it
         if request.request_id:
             self._send(_Confirmation(request.request_id), self._desk.store.durable())
         if request.credit:
@@ -172,48 +167,22 @@ class Consume:
             self._window = max(self._window, self._credit)
         self._stand_in_line()
 
-    def _give_back(self, nack: pb.Nack, now_ms: int) -> None:
-        """What the client holds of a range goes back to the queue, and with it what it holds of the same groups from
-        there on: that has not been handled."""
-        queue, first, end = self._queue, nack.range.first, nack.range.end
-        assert queue is not None
-        parts = [(part, not nack.unhandled) for part in self._held.within(first, end)]
-        if parts and isinstance(queue, FifoQueue) and self._holder is not None:
-            for lo, hi in queue.later_of_groups(first, end, self._holder):
-                parts.extend((part, False) for part in self._held.within(lo, hi) if not first <= lo < end)
-        for (lo, hi, delivery_id), handled in parts:
-            queue.give_back(
-                lo, hi, now_ms, delay_ms=nack.delay_seconds * 1000, delivery_id=delivery_id, handled=handled
-            )
-            self._held.drop(lo, hi)
-            if self._holder is not None:
-                self._take_back(lo, hi)
+    def _check(self) -> None:
+        """Raises why the stream has ended, if it has."""
+        if self._ended is not None:
+            raise self._ended
 
-    def _take_back(self, lo: int, hi: int) -> None:
-        """Messages of [lo, hi) that are still on their way do not go out: they would overtake those before them."""
-        if not any(isinstance(item.what, Taken) and item.what.lo < hi and lo < item.what.hi for item in self._outbox):
-            return
-        outbox: deque[_Outgoing] = deque()
-        for item in self._outbox:
-            part = item.what
-            if isinstance(part, _Confirmation) or part.hi <= lo or hi <= part.lo:
-                outbox.append(item)
-                continue
-            self._outbox_bytes -= part.nbytes
-            self._credit += min(hi, part.hi) - max(lo, part.lo)
-            for start, stop in ((part.lo, lo), (hi, part.hi)):
-                if start < stop:
-                    rest = replace(part, lo=start, hi=stop)
-                    self._outbox_bytes += rest.nbytes
-                    outbox.append(_Outgoing(rest, item.commit))
-        self._outbox = outbox
+    @property
+    def _paused(self) -> bool:
+        """Whether a request is settled in part."""
+        return self._settlement is not None and self._settlement.paused
 
     # --- from the queue
 
     def serve(self, queue: Queue) -> bool:
         """Takes whole entries as far as credit and the outbox allow."""
         turns, now_ms = 0, self._desk.now_ms()
-        while not self._stopped and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX:
+        while self._has_room():
             ready = queue.head_of_line(self._holder)
             wanted = self._wanted(ready)
             if not wanted or turns == limits.CONSUME_DELIVERIES_A_TURN_MAX:
@@ -227,9 +196,10 @@ class Consume:
             for part in taken:
                 self._credit -= len(part)
                 self._outbox_bytes += part.nbytes
-                if part.until_ms > now_ms:  # with a visibility timeout of 0, nothing is held
+                held = part.until_ms > now_ms  # with a visibility timeout of 0, nothing is
+                if held:
                     self._held.add(part.lo, part.hi, part.delivery_id)
-                self._send(part, commit)
+                self._send(part, commit, held=held)
             if self._visibility_ms == 0:  # they are visible still
                 break
         # In line only while it would take something: a full outbox or no credit comes back by itself, and so does one
@@ -257,8 +227,12 @@ class Consume:
         self._patience, self._patient = None, False
         self._stand_in_line()
 
+    def _has_room(self) -> bool:
+        room = self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX
+        return room and not self._stopped and not self._paused
+
     def _wants_more(self) -> bool:
-        return self._credit > 0 and self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX and not self._stopped
+        return self._credit > 0 and self._has_room()
 
     def _stand_in_line(self) -> None:
         if self._queue is not None and not self._in_line and not self._queue.deleted and self._wants_more():
@@ -267,14 +241,14 @@ class Consume:
 
     # --- to the client
 
-    def _send(self, what: Taken | _Confirmation, commit: Commit | None) -> None:
-        self._outbox.append(_Outgoing(what, commit))
+    def _send(self, what: Taken | _Confirmation, commit: Commit | None, *, held: bool = False) -> None:
+        self._outbox.append(_Outgoing(what, commit, held))
         self._wake.set()
 
     async def _write(self) -> None:
         while True:
-            while not self._outbox:
-                if self._stopped:
+            while not self._outbox or self._paused:  # nothing leaves that may be about to go back
+                if self._stopped and not self._paused:
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -300,14 +274,18 @@ class Consume:
             if isinstance(item.what, _Confirmation):
                 confirmed = max(confirmed, item.what.request_id)
             else:
-                part = item.what
-                payload = payloads.get(part.entry.batch_id)
-                if payload is not None:
-                    frame.add(self._delivery(part), payload.slice(part.first_index, part.first_index + len(part)))
-                elif part.entry.batch_id not in asked:
+                part, batch_id = item.what, item.what.entry.batch_id
+                payload = payloads.get(batch_id)
+                if payload is None and batch_id not in asked:
                     break  # not read yet: of the next frame
-                else:
-                    self._forget(part)
+                sent = 0
+                for left in self._left_of(part) if item.held else [part]:
+                    if payload is None:  # purged or expired since it was taken
+                        self._held.drop(left.lo, left.hi)
+                    else:
+                        frame.add(self._delivery(left), payload.slice(left.first_index, left.first_index + len(left)))
+                        sent += len(left)
+                self._credit += len(part) - sent
                 self._outbox_bytes -= part.nbytes
             self._outbox.popleft()
         if confirmed:
@@ -328,70 +306,38 @@ class Consume:
             dead_letter_queue_source_arn=part.entry.origin_arn,
         )
 
-    def _forget(self, part: Taken) -> None:
-        """The batch is gone: purged or expired since it was taken. The client gets its credit back."""
-        self._credit += len(part)
-        self._held.drop(part.lo, part.hi)
+    def _left_of(self, part: Taken) -> list[Taken]:
+        """What goes out of a delivery: messages that went back meanwhile would overtake those before them."""
+        mine = self._mine(part)
+        if mine == [(part.lo, part.hi, part.delivery_id)]:
+            return [part]
+        return [replace(part, lo=lo, hi=hi) for lo, hi, _ in mine]
+
+    def _mine(self, part: Taken) -> list[tuple[int, int, int]]:
+        """What the stream still holds of a delivery."""
+        return [held for held in self._held.within(part.lo, part.hi) if held[2] == part.delivery_id]
 
     # --- the end
 
     def _stop(self) -> None:
         """Nothing more is delivered; what is durable and asked for is still confirmed."""
         self._stopped = True
-        self._unsent.extend(item.what for item in self._outbox if isinstance(item.what, Taken))
+        if self._settlement is not None:
+            unsent = (part for item in self._outbox if isinstance(item.what, Taken) for part in self._mine(item.what))
+            self._settlement.return_unsent(unsent)
         self._outbox = deque(item for item in self._outbox if isinstance(item.what, _Confirmation))
         self._wake.set()
 
-    def _leave(self) -> None:
+    async def _leave(self) -> None:
         """Out of the line; what was not acknowledged becomes visible at once, unless the client asked otherwise."""
         self._stop()
         if self._patience is not None:
             self._patience.cancel()
         queue = self._queue
-        if queue is None or queue.deleted:
+        if queue is None or self._settlement is None or queue.deleted:
             return
         if self._in_line:
             queue.leave(self)
-        now_ms = self._desk.now_ms()
-        for part in self._unsent:
-            queue.give_back(part.lo, part.hi, now_ms, delivery_id=part.delivery_id, handled=False)
-        if not self._keep_in_flight:
-            for lo, hi, delivery_id in self._held:
-                queue.give_back(lo, hi, now_ms, delivery_id=delivery_id)
         if isinstance(queue, FifoQueue) and self._holder is not None:
             queue.part(self._holder)
-
-
-def _check_request(request: pb.ConsumeRequest) -> None:
-    """All or nothing: raises InvalidParameterValue before anything of the request is applied."""
-    ranges = len(request.acks) + len(request.nacks) + len(request.extensions)
-    if ranges > limits.CONSUME_RANGES_MAX:
-        raise InvalidParameterValue(
-            f"A request can have at most {limits.CONSUME_RANGES_MAX} ranges. You have sent {ranges}."
-        )
-    for nack in request.nacks:
-        _check_timeout("DelaySeconds", nack.delay_seconds)
-    for extension in request.extensions:
-        _check_timeout("VisibilityTimeout", extension.visibility_timeout)
-    _check_ranges("acks", list(request.acks))
-    _check_ranges("nacks", [nack.range for nack in request.nacks])
-    _check_ranges("extensions", [extension.range for extension in request.extensions])
-
-
-def _check_ranges(field: str, ranges: list[pb.SequenceRange]) -> None:
-    """None is empty and no two overlap: the work of a request is bounded by what there is."""
-    before_end = 0
-    for part in sorted(ranges, key=lambda part: part.first):
-        if not before_end <= part.first < part.end:
-            raise InvalidParameterValue(
-                f"Range [{part.first}, {part.end}) for parameter {field} is invalid. "
-                "Reason: Ranges must not be empty, and must not overlap."
-            )
-        before_end = part.end
-
-
-def _check_timeout(parameter: str, seconds: int) -> None:
-    if not 0 <= seconds <= limits.VISIBILITY_TIMEOUT_SECONDS_MAX:
-        raise InvalidParameterValue(
-            f"Value {seconds} for parameter {parameter} is invalid. Reason: Must be between 0 and 43200."
-        )
+        await self._settlement.close(keep=self._keep_in_flight)

@@ -21,16 +21,29 @@ class Held:
         self.drop(lo, hi)
         self._ranges[lo] = (hi, delivery_id)
 
-    def within(self, first: int, end: int) -> list[tuple[int, int, int]]:
-        """The held parts of [first, end)."""
-        found = []
+    def within(self, first: int, end: int, limit: int | None = None) -> list[tuple[int, int, int]]:
+        """The held parts of [first, end), in order; the first ``limit`` of them."""
+        found: list[tuple[int, int, int]] = []
+        if first >= end:
+            return found
         start = self._ranges.bisect_right(first) - 1
         for lo in self._ranges.islice(max(start, 0)):
-            if lo >= end:
+            if lo >= end or len(found) == limit:
                 break
             hi, delivery_id = self._ranges[lo]
             if hi > first:
                 found.append((max(lo, first), min(hi, end), delivery_id))
+        return found
+
+    def last_within(self, first: int, end: int, limit: int) -> list[tuple[int, int, int]]:
+        """The last ``limit`` of them, in order."""
+        found: list[tuple[int, int, int]] = []
+        for lo in self._ranges.irange(None, end, (True, False), reverse=True):
+            hi, delivery_id = self._ranges[lo]
+            if hi <= first or first >= end or len(found) == limit:
+                break
+            found.append((max(lo, first), min(hi, end), delivery_id))
+        found.reverse()
         return found
 
     def drop(self, first: int, end: int) -> None:

@@ -1,0 +1,277 @@
+"""A request of a stream that names many messages is settled in slices: others have their turns between them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from heddle.v1 import queues_pb2 as pb
+from heddle.v1.message_pb2 import Message, MessageBatch
+from simulation.wire import StreamContext
+
+from broker.api.desk import Desk
+from broker.api.grpc.consume import Consume
+from broker.errors import QueueDoesNotExist, StorageUnavailable
+from broker.queues import Queue
+from broker.queues.fifo import FifoQueue
+from broker.queues.runs import RunMap
+from broker.store import EngineFull
+
+from .virtual_plane import SCOPE, VirtualPlane
+
+_MESSAGES = 600
+_WORK_MAX = 160
+"""Changes to runs between two turns of the loop; a slice has 64 steps, and none makes more than two changes."""
+
+
+class Stage:
+    """A stream on a queue of messages that are an entry and a run each."""
+
+    def __init__(self, name: str, groups: int, messages: int = _MESSAGES) -> None:
+        self.plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
+        self.plane.queues.create(SCOPE, name, {"FifoQueue": "true"} if groups else {}, {}, now_ms=self.plane.now_ms)
+        for number in range(messages):
+            self.plane.now_ms += 1
+            self._send(name, f"g{number % groups}" if groups else "", str(number))
+        self.plane.settle()
+        self.plane.now_ms += 1_000
+        self.queue: Queue = self.plane[name]
+        self.reader = ThreadPoolExecutor(1)
+        self.desk = Desk(
+            store=self.plane.store,
+            batches=self.plane.batches,
+            queues=self.plane.queues,
+            now_ms=lambda: self.plane.now_ms,
+            default_scope=SCOPE,
+            reader=self.reader,
+            queue_url=lambda _scope, queue: queue,
+        )
+        self.frames: list[pb.ConsumeResponse] = []
+        self.context = StreamContext(
+            lambda frame: self.frames.append(pb.ConsumeResponse.FromString(frame)), lambda: 0.0
+        )
+
+    def _send(self, name: str, group: str, text: str) -> None:
+        message, queue, now_ms = (
+            Message(body=text.encode(), message_group_id=group),
+            self.plane[name],
+            self.plane.now_ms,
+        )
+        packed = MessageBatch(messages=[message]).SerializeToString()
+        if isinstance(queue, FifoQueue):
+            queue.send_ordered(packed, [group], [text], now_ms=now_ms, sender_id="")
+        else:
+            queue.send(packed, 1, len(packed), delay_ms=None, now_ms=now_ms, sender_id="")
+
+    async def turns(
+        self, until: Callable[[], object], each: Callable[[], None] = lambda: None, *, commits: bool = True
+    ) -> None:
+        for _ in range(10_000):
+            if commits:
+                self.plane.settle()
+            each()
+            if until():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("it does not come to an end")
+
+    def received(self) -> list[bytes]:
+        return [
+            message.body
+            for frame in self.frames
+            for delivery in frame.deliveries
+            for message in delivery.batch.messages
+        ]
+
+    def confirmed(self) -> int:
+        return max((frame.confirmed_request_id for frame in self.frames), default=0)
+
+
+def on_a_stream(
+    name: str, groups: int, body: Callable[[Stage, "asyncio.Task[None]"], Awaitable[None]], messages: int = _MESSAGES
+) -> None:
+    """Runs ``body`` with a stream that holds all messages of the queue."""
+
+    async def main() -> None:
+        stage = Stage(name, groups, messages)
+        stream = asyncio.ensure_future(Consume(stage.desk, SCOPE, stage.context).run())
+        stage.context.send(pb.ConsumeRequest(queue_url=name, credit=messages).SerializeToString())
+        await stage.turns(lambda: len(stage.received()) == messages)
+        await body(stage, stream)
+        stream.cancel()
+        await stage.turns(stream.done)
+        stage.reader.shutdown()
+        stage.plane.check_at_rest()
+
+    _run(main())
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, 120))
+
+
+@contextmanager
+def counted_work() -> Iterator[Callable[[], int]]:
+    """Yields what tells how many runs were changed since it was last asked."""
+    changes = 0
+    cut = RunMap._cut
+
+    def counting(*arguments: Any) -> None:
+        nonlocal changes
+        changes += 1
+        cut(*arguments)
+
+    def since() -> int:
+        nonlocal changes
+        before, changes = changes, 0
+        return before
+
+    with mock.patch.object(RunMap, "_cut", counting):
+        yield since
+
+
+def _every_second(request_id: int) -> pb.ConsumeRequest:
+    acks = [pb.SequenceRange(first=first, end=first + 1) for first in range(1, _MESSAGES, 2)]
+    return pb.ConsumeRequest(request_id=request_id, acks=acks)
+
+
+def _all(field: str, request_id: int) -> pb.ConsumeRequest:
+    everything = pb.SequenceRange(first=1, end=1 << 62)
+    match field:
+        case "acks":
+            return pb.ConsumeRequest(request_id=request_id, acks=[everything])
+        case "nacks":
+            return pb.ConsumeRequest(request_id=request_id, nacks=[pb.Nack(range=everything, delay_seconds=60)])
+        case _:
+            extension = pb.Extension(range=everything, visibility_timeout=60)
+            return pb.ConsumeRequest(request_id=request_id, extensions=[extension])
+
+
+def _nacks_of_one_group(request_id: int) -> pb.ConsumeRequest:
+    """The first takes all others along."""
+    nacks = [
+        pb.Nack(range=pb.SequenceRange(first=number, end=number + 1), delay_seconds=60)
+        for number in range(_MESSAGES, 0, -1)
+    ]
+    return pb.ConsumeRequest(request_id=request_id, nacks=nacks)
+
+
+_REQUESTS = {
+    "single acknowledgements": (_every_second(7), _MESSAGES // 2),
+    "one acknowledgement of many runs": (_all("acks", 7), 0),
+    "one nack of many runs": (_all("nacks", 7), _MESSAGES),
+    "single nacks": (_nacks_of_one_group(7), _MESSAGES),
+    "one extension of many runs": (_all("extensions", 7), _MESSAGES),
+}
+
+
+@pytest.mark.parametrize(("name", "groups"), [("q", 0), ("one.fifo", 1), ("many.fifo", 20)])
+@pytest.mark.parametrize("what", _REQUESTS)
+def test_others_have_their_turns_while_a_long_request_is_settled(what: str, name: str, groups: int) -> None:
+    request, left = _REQUESTS[what]
+
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        with counted_work() as work:
+            most, slices = 0, 0
+
+            def each() -> None:
+                nonlocal most, slices
+                done = work()
+                most, slices = max(most, done), slices + (done > 0)
+                if stage.confirmed() == 7:
+                    assert stage.queue.state.runs.total == left
+
+            stage.context.send(request.SerializeToString())
+            await stage.turns(lambda: stage.confirmed() == 7, each)
+        assert 0 < most <= _WORK_MAX
+        assert slices > 2
+        assert stage.queue.state.runs.total == left
+
+    on_a_stream(name, groups, body)
+
+
+@pytest.mark.parametrize(("name", "groups"), [("q", 0), ("one.fifo", 1)])
+def test_what_a_stream_held_comes_back_in_slices(name: str, groups: int) -> None:
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        with counted_work() as work:
+            most = 0
+
+            def each() -> None:
+                nonlocal most
+                most = max(most, work())
+
+            stream.cancel()
+            await stage.turns(stream.done, each)
+        assert 0 < most <= _WORK_MAX
+        assert stage.queue.counts(stage.plane.now_ms) == (_MESSAGES, 0, 0)
+
+    on_a_stream(name, groups, body)
+
+
+def test_nothing_is_delivered_between_the_slices_of_a_request() -> None:
+    """What comes back first would be delivered again, and the rest of the request would speak of that."""
+
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        request = _nacks_of_one_group(7)
+        for nack in request.nacks:
+            nack.delay_seconds = 0
+        request.credit = 10
+        frames, turns = len(stage.frames), 0
+
+        def each() -> None:
+            nonlocal turns
+            turns += stage.queue.state.runs.visible > 0
+            if stage.confirmed() != 7:
+                assert len(stage.frames) == frames
+
+        stage.context.send(request.SerializeToString())
+        await stage.turns(lambda: stage.confirmed() == 7, each)
+        assert turns > 2
+        await stage.turns(lambda: len(stage.received()) == _MESSAGES + 10)
+        assert stage.received()[_MESSAGES:] == [b"%d" % number for number in range(10)]
+
+    on_a_stream("one.fifo", 1, body)
+
+
+def test_a_request_whose_slice_was_lost_is_not_confirmed() -> None:
+    """The slices after it could be made durable; a confirmation would speak of all of them."""
+
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        stage.context.send(_every_second(7).SerializeToString())
+        await stage.turns(lambda: stage.queue.state.runs.total < _MESSAGES, commits=False)
+        stage.plane.engine.fail_next = EngineFull("the disk is full")
+        stage.plane.settle()
+        stage.plane.engine.fail_next = None
+        await stage.turns(stream.done)
+        assert isinstance(stream.exception(), StorageUnavailable)
+        assert stage.confirmed() == 0
+        assert stage.queue.state.runs.total == _MESSAGES
+
+    on_a_stream("q", 0, body)
+
+
+def test_a_queue_deleted_between_two_slices() -> None:
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        stage.context.send(_every_second(7).SerializeToString())
+        await stage.turns(lambda: stage.queue.state.runs.total < _MESSAGES, commits=False)
+        stage.plane.queues.delete(SCOPE, "q", stage.plane.now_ms)
+        await stage.turns(stream.done)
+        assert isinstance(stream.exception(), QueueDoesNotExist)
+        assert stage.confirmed() == 0
+
+    on_a_stream("q", 0, body)
+
+
+def test_a_stop_of_the_broker_waits_for_a_request_that_is_being_settled() -> None:
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        stage.context.send(_every_second(7).SerializeToString())
+        await stage.turns(lambda: stage.queue.state.runs.total < _MESSAGES, commits=False)
+        stage.desk.stop()
+        await stage.turns(stream.done)
+        assert stage.confirmed() == 7
+        assert stage.queue.counts(stage.plane.now_ms) == (_MESSAGES // 2, 0, 0)
+
+    on_a_stream("q", 0, body)
