@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -145,3 +145,9 @@ async def raw(server: WebServer, data: bytes) -> bytes:
     async with client(server) as connection:
         connection.send(data)
         return await connection.ended()
+
+
+def stop_reading(writer: asyncio.StreamWriter, *, stop: bool = True) -> None:
+    """Leaves what comes in the kernel, or takes it again."""
+    transport = cast("asyncio.Transport", writer.transport)
+    (transport.pause_reading if stop else transport.resume_reading)()

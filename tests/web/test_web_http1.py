@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.api.web import Request, Response, WebLimits
-from tests.web.serving import Parking, client, echo, get, on_loop, post, raw, serving, until
+from tests.web.serving import Parking, client, echo, get, on_loop, post, raw, serving, stop_reading, until
 
 
 @on_loop
@@ -270,14 +270,14 @@ class Endless:
 async def test_a_slow_reader_holds_up_its_answer_and_nothing_else() -> None:
     endless = Endless()
     async with serving(endless) as server, client(server) as connection:
-        connection.writer.transport.pause_reading()
+        stop_reading(connection.writer)
         connection.send(get())
         before = -1
         while before != endless.sent:
             before = endless.sent
             await asyncio.sleep(0.1)
         assert 0 < endless.sent < 500  # what the kernel buffers of both sides take, about 4 MB
-        connection.writer.transport.resume_reading()
+        stop_reading(connection.writer, stop=False)
         await connection.reader.readexactly(100 * 65_536)
         await until(lambda: endless.sent > before)
         connection.writer.transport.abort()

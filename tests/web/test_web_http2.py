@@ -23,9 +23,12 @@ from hyperframe.frame import (
 )
 
 from broker.api.web import Request, Response, WebLimits
+from broker.api.web.body import Budget
+from broker.api.web.exchange import Exchanges
+from broker.api.web.http2 import Http2Connection
 from broker.api.web.http2_state import PREFACE
 from tests.web.http2_client import Http2Client, http2_client
-from tests.web.serving import QUICK, Parking, client, echo, get, on_loop, serving, until
+from tests.web.serving import QUICK, Parking, client, echo, get, on_loop, serving, stop_reading, until
 
 SMALL = WebLimits(body_bytes_max=100_000, header_bytes_max=1_000, headers_max=10, linger_seconds=0.2)
 
@@ -249,8 +252,53 @@ async def test_a_socket_that_is_not_read_ends_the_connection() -> None:
         connection.h2.increment_flow_control_window(2**30, 1)
         connection.flush()
         await until(lambda: server.statistics().requests == 1)
-        connection.writer.transport.pause_reading()
+        stop_reading(connection.writer)
         await until(lambda: server.statistics().connections == 0)
+
+
+class Unread(asyncio.Transport):
+    """A transport whose other side reads when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 100_000
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+@on_loop
+async def test_what_is_answered_waits_while_the_client_does_not_read() -> None:
+    """Else the answers of a client that asks and never reads would pile up, however few streams it may have."""
+
+    async def handler(_request: Request) -> Response:
+        return Response(200, [], b"answer")
+
+    transport, limits = Unread(), WebLimits()
+    exchanges = Exchanges(handler, limits, Budget(limits.buffered_bytes_max))
+    connection = Http2Connection(exchanges, transport, "http", "")
+    connection.pause_writing()
+    get_of_slash = b"\x82\x84\x86\x41\x01a"
+    for stream_id in (1, 3, 5):
+        start = PREFACE + SettingsFrame(0).serialize() if stream_id == 1 else b""
+        asked = HeadersFrame(stream_id, get_of_slash, flags=["END_HEADERS", "END_STREAM"]).serialize()
+        connection.data_received(start + asked)
+    await asyncio.sleep(0.01)
+    assert (transport.written.count(b"answer"), len(exchanges.tasks)) == (0, 3)
+    connection.resume_writing()
+    await until(lambda: not exchanges.tasks)
+    assert transport.written.count(b"answer") == 3
+    connection.connection_lost(None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from broker.api.web import Request, Response, WebLimits
-from tests.web.serving import QUICK, Parking, client, echo, get, on_loop, post, raw, serving, until
+from tests.web.serving import QUICK, Parking, client, echo, get, on_loop, post, raw, serving, stop_reading, until
 
 SMALL = WebLimits(body_bytes_max=1_000, header_bytes_max=1_000, headers_max=10, linger_seconds=0.2)
 
@@ -241,7 +241,7 @@ async def test_a_reader_that_stops_is_cut_off() -> None:
         return Response(200, [], bytes(30_000_000))
 
     async with serving(large, QUICK) as server, client(server) as connection:
-        connection.writer.transport.pause_reading()
+        stop_reading(connection.writer)
         connection.send(get())
         await until(lambda: server.statistics().requests == 1)
         await until(lambda: server.statistics().connections == 0)
