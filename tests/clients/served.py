@@ -46,7 +46,9 @@ class ServedBroker:
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
         try:
-            self.endpoint: str = "http://" + json.loads(self._first_line())["aws"]
+            ports = json.loads(self._first_line())
+            self.endpoint: str = f"http://{ports['aws']}"
+            self.metrics: str = f"http://{ports['http']}/metrics"
         except BaseException:
             self._process.kill()
             self._end()
