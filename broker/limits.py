@@ -40,6 +40,17 @@ POLICY_PRINCIPALS_MAX: Final = 50  # in all statements
 POLICY_CONDITIONS_MAX: Final = 10  # in all statements
 POLICY_STATEMENT_ACTIONS_MAX: Final = 7  # in each statement; AddPermission likewise
 LABEL_CHARACTERS_MAX: Final = 80  # AddPermission, Label
+PERMISSION_ACTIONS: Final = (  # AddPermission, Actions: what others may be given
+    "*",
+    "ChangeMessageVisibility",
+    "DeleteMessage",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListDeadLetterSourceQueues",
+    "PurgeQueue",
+    "ReceiveMessage",
+    "SendMessage",
+)
 TAGS_MAX: Final = 50
 TAG_KEY_CHARACTERS_MAX: Final = 128
 TAG_VALUE_CHARACTERS_MAX: Final = 256

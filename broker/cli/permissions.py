@@ -1,23 +1,11 @@
 """`heddle queue permission`: which accounts may do what to a queue."""
 
 import json
-from typing import Final
 
 import click
 
+from broker import limits
 from broker.cli.connection import Target, takes_target
-
-ACTIONS: Final = (  # those that Amazon SQS lets others be given
-    "*",
-    "ChangeMessageVisibility",
-    "DeleteMessage",
-    "GetQueueAttributes",
-    "GetQueueUrl",
-    "ListDeadLetterSourceQueues",
-    "PurgeQueue",
-    "ReceiveMessage",
-    "SendMessage",
-)
 
 
 @click.group()
@@ -32,7 +20,14 @@ def permission() -> None:
 @click.argument("name")
 @click.argument("label")
 @click.option("--account-id", "accounts", multiple=True, required=True, metavar="ID", help="12 digits. Repeatable.")
-@click.option("--action", "actions", multiple=True, required=True, type=click.Choice(ACTIONS), help="Repeatable.")
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    required=True,
+    type=click.Choice(limits.PERMISSION_ACTIONS),
+    help="Repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @takes_target
 def add(

@@ -14,19 +14,6 @@ from broker.queues.policy import check_policy, statements_of
 
 _LABEL: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.LABEL_CHARACTERS_MAX}}}", re.ASCII)
 _ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
-_GRANTED: Final = frozenset(
-    {
-        "*",
-        "ChangeMessageVisibility",
-        "DeleteMessage",
-        "GetQueueAttributes",
-        "GetQueueUrl",
-        "ListDeadLetterSourceQueues",
-        "PurgeQueue",
-        "ReceiveMessage",
-        "SendMessage",
-    }
-)
 _OWNERS: Final = frozenset(
     {
         "AddPermission",
@@ -86,7 +73,7 @@ def _check_actions(actions: Sequence[str]) -> None:
     if len(actions) > limits.POLICY_STATEMENT_ACTIONS_MAX:
         raise OverLimit(f"{len(actions)} Actions were found, maximum allowed is {limits.POLICY_STATEMENT_ACTIONS_MAX}.")
     for action in actions:
-        if action not in _GRANTED:
+        if action not in limits.PERMISSION_ACTIONS:
             reason = (
                 "Only the queue owner is allowed to invoke this action."
                 if action in _OWNERS
