@@ -1,20 +1,17 @@
 """Celery with kombu's SQS transport: a worker of two processes executes 1,000 tasks, of which some fail."""
 
 import json
-import signal
-import subprocess
 from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from .environments import PROGRAMS, executable, output, variables
 from .ledger import Ledger
 from .served import ACCOUNT, REGION, Counts, ServedBroker
+from .worker import running_worker
 
 _SECONDS_MAX: Final = 120.0
-_STOP_SECONDS_MAX: Final = 40.0
 _OUTCOMES: Final = {
     "ok": ["ok"],
     "flaky": ["retried", "ok"],
@@ -41,25 +38,9 @@ def environment(broker: ServedBroker, home: Path, ledger: Ledger, queue: str, **
     }
 
 
-@contextmanager
-def worker(told: dict[str, str], log_file: Path) -> Iterator[None]:
-    """Stopped as an operator stops it: what it still holds it gives back, what it has done it acknowledges."""
+def worker(told: dict[str, str], log_file: Path) -> AbstractContextManager[None]:
     command = [executable("celery", "celery"), "-A", "celery_tasks", "worker", "--concurrency", "2"]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen([*command, "--loglevel", "WARNING"], env=told, stdout=log, stderr=log)
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(log_file.read_text()[-3000:])
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS_MAX)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 0, log_file.read_text()[-3000:]
+    return running_worker([*command, "--loglevel", "WARNING"], told, log_file)
 
 
 def send(told: dict[str, str], tasks: list[tuple[int, str]]) -> None:
