@@ -142,6 +142,12 @@ class FifoQueue(Queue):
                 originals[index] = Original(sent.base + place, sent.batch_id, sent.first_index + place)
         return originals
 
+    def hidden_until_ms(self, until_ms: int) -> int:
+        """No message is visible before those sent earlier. Only the queue has a delay, so this tells for one that was
+        moved here: it comes without a delay, but behind the delayed messages of its group; and for a clock that went
+        back."""
+        return max(until_ms, self.state.runs.last_delay_ms())
+
     def _sent_by(self, groups: Sequence[str], base: int, now_ms: int, *, visible: bool) -> None:  # noqa: ARG002
         self.groups.append(base, groups, visible=visible)
 
@@ -252,14 +258,9 @@ class FifoQueue(Queue):
         """A changed delay holds for messages that are delayed already."""
         longer_ms = attributes.delay_ms - self.attributes.delay_ms
         super().set_attributes(attributes, now_ms)
-        if longer_ms:
-            state = self.changing(now_ms)
-            for run in [run for run in state.runs if run.state == State.DELAYED]:
-                until_ms = run.until_ms + longer_ms
-                if until_ms > now_ms:
-                    state.runs.set_state(run.lo, run.hi, State.DELAYED, until_ms)
-                else:
-                    state.runs.set_state(run.lo, run.hi, State.VISIBLE, 0)
+        if longer_ms and self.state.runs.counts[State.DELAYED]:
+            self.changing(now_ms).runs.delay_shift_ms += longer_ms
+            self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
         super().advance(now_ms)

@@ -82,7 +82,8 @@ def _append(
         moved.identity_id, moved.origin_arn = entry.identity_id, source.arn
         moved.receives_before = entry.receives_before + run.receive_count
     state.log.append_shared(moved)
-    state.runs.append(moved.base, moved.end, 0)
-    destination.appended(moved)
+    until_ms = destination.hidden_until_ms(0)
+    state.runs.append(moved.base, moved.end, until_ms)
+    destination.appended(moved, visible=not until_ms)
     if source.flushing:  # then this batch is being completed, and the destination may have had its turn
         state.write()

@@ -54,13 +54,18 @@ class Queue(Settling):
         base, batch_id, index = state.log.append(packed, count, now_ms, sender_id)
         if delay_ms is None:
             delay_ms = self.attributes.delay_ms
-        state.runs.append(base, base + count, now_ms + delay_ms if delay_ms else 0)
+        until_ms = self.hidden_until_ms(now_ms + delay_ms if delay_ms else 0)
+        state.runs.append(base, base + count, until_ms)
         if groups is not None or self._window is not None:
-            self._sent_by(groups or [""] * count, base, now_ms, visible=not delay_ms)
+            self._sent_by(groups or [""] * count, base, now_ms, visible=not until_ms)
         self._retention_due_ms = min(self._retention_due_ms, now_ms + self.attributes.retention_ms)
         self.activity.sent_messages += count
         self.activity.sent_bytes += nbytes
         return Sent(base, count, batch_id, index)
+
+    def hidden_until_ms(self, until_ms: int) -> int:
+        """When new messages become visible that should at ``until_ms``; 0 for now."""
+        return until_ms
 
     def _sent_by(self, groups: Sequence[str], base: int, now_ms: int, *, visible: bool) -> None:
         """Tells the tenants of messages just appended; from the first message with a group on, the queue is fair."""
@@ -189,10 +194,10 @@ class Queue(Settling):
         state.runs.delete(lo, hi)
         state.trim(lo, hi)
 
-    def appended(self, entry: Entry) -> None:
+    def appended(self, entry: Entry, *, visible: bool) -> None:
         """An entry was moved here."""
         if self._window is not None and entry.base == self._window.end and self._window.has_room:
-            self._window.append(entry.base, self._groups_of(entry), visible=True)
+            self._window.append(entry.base, self._groups_of(entry), visible=visible)
         self._retention_due_ms = min(self._retention_due_ms, entry.appended_at_ms + self.attributes.retention_ms)
 
     def first_deliverable(self, count: int) -> list[tuple[int, int]]:

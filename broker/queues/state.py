@@ -26,12 +26,13 @@ class QueueState:
         stored = store.get(Table.COUNTERS, u64(log_id))
         counters: list[int] = [FIRST_SEQUENCE, 0, 0, 0] if stored is None else msgpack.unpackb(stored)
         next_sequence, *counts = counters
-        self.grouped = len(counts) > len(State)
+        counts, extras = counts[: len(State)], counts[len(State) :]
+        self.grouped = any(extras[:1])
         """Standard queues: whether any message ever had a group."""
-        counts = counts[: len(State)]
         next_sequence = max(next_sequence, sequence_floor)
         self._counters = stored
         self.runs = RunMap(_load_runs(store, log_id))
+        self.runs.delay_shift_ms = sum(extras[1:])
         if self.runs.counts != counts:
             raise AssertionError(f"log {log_id}: counters {counts} are not those of its runs, {self.runs.counts}")
         self.log = Log(store, batches, log_id, start=garbage_end(store, log_id), next_sequence=next_sequence)
@@ -46,7 +47,10 @@ class QueueState:
             else:
                 self._store.put(Table.RUNS, pair(log_id, lo), _encode_run(run))
         runs.changed.clear()
-        counters = msgpack.packb((self.log.next_sequence, *runs.counts, *((1,) if self.grouped else ())))
+        extras = [int(self.grouped), runs.delay_shift_ms]
+        while extras and not extras[-1]:  # as most queues have neither
+            extras.pop()
+        counters = msgpack.packb((self.log.next_sequence, *runs.counts, *extras))
         if counters != self._counters:
             self._counters = counters
             self._store.put(Table.COUNTERS, u64(log_id), counters)

@@ -70,6 +70,15 @@ class RunMapMachine(RuleBasedStateMachine):
         for sequence in touched:
             self.model[sequence] = (state, until_ms, *self.model[sequence][2:])
 
+    @rule(ms=st.integers(-12, 12))
+    def change_the_delay(self, ms: int) -> None:
+        """As a FIFO queue does."""
+        if self.runs.counts[State.DELAYED]:
+            self.runs.delay_shift_ms += ms
+        for sequence, (state, until_ms, *rest) in self.model.items():
+            if state == State.DELAYED:
+                self.model[sequence] = (state, until_ms + ms, *rest)  # type: ignore[assignment]
+
     @rule(span=ranges)
     def delete(self, span: tuple[int, int]) -> None:
         gone = [sequence for sequence in self.model if span[0] <= sequence < span[1]]
@@ -103,12 +112,15 @@ class RunMapMachine(RuleBasedStateMachine):
             else:
                 self.stored[lo] = Run(run.lo, run.hi, run.state, *run.history()[1:])
         self.runs.changed.clear()
+        shift_ms = self.runs.delay_shift_ms
         self.runs = RunMap([Run(r.lo, r.hi, r.state, *r.history()[1:]) for _, r in sorted(self.stored.items())])
+        self.runs.delay_shift_ms = shift_ms
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         runs = list(self.runs)
-        assert {s: run.history() for run in runs for s in range(run.lo, run.hi)} == self.model
+        histories = [(run, (run.state, self.runs.until_ms(run), *run.history()[2:])) for run in runs]
+        assert {s: history for run, history in histories for s in range(run.lo, run.hi)} == self.model
         assert all(run.lo < run.hi for run in runs)
         for before, after in pairwise(runs):
             assert before.hi <= after.lo
@@ -125,6 +137,8 @@ class RunMapMachine(RuleBasedStateMachine):
         assert (None if first is None else first.lo) == min(visible, default=None)
         due = [history[1] for history in self.model.values() if history[0] != State.VISIBLE]
         assert self.runs.next_due_ms() == min(due, default=NEVER_MS)
+        last = self.model[max(self.model)] if self.model else (State.VISIBLE, 0)
+        assert self.runs.last_delay_ms() == (last[1] if last[0] == State.DELAYED else 0)
 
     @rule(span=ranges)
     def look(self, span: tuple[int, int]) -> None:

@@ -22,9 +22,10 @@ def peek(queue: Queue, from_sequence: int, count: int) -> list[tuple[Taken, Stat
     room = limits.PEEK_BYTES_MAX
     for run in queue.state.runs.starting_at(from_sequence):
         lo = max(run.lo, from_sequence)
+        until_ms = queue.state.runs.until_ms(run)
         for entry, start, end in queue.state.log.slices(lo, min(run.hi, lo + count)):
             receives = entry.receives_before + run.receive_count
-            part = Taken(entry, start, end, receives, run.first_received_ms, run.delivery_id, run.until_ms)
+            part = Taken(entry, start, end, receives, run.first_received_ms, run.delivery_id, until_ms)
             room -= part.nbytes
             if seen and room < 0:
                 return seen
