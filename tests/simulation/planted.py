@@ -3,12 +3,16 @@
 Never: a bug that something else than the promise it breaks would give away.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 import pytest
 
 from broker.api import desk, queue_calls
+from broker.api.desk import Desk
+from broker.api.queue_calls import QueueCalls
+from broker.api.receive import ReceiveCall
 from broker.errors import QueueDoesNotExist, StorageUnavailable
 from broker.log import Batches, Ids
 from broker.queues import Queue, Queues, Taken, moving
@@ -25,8 +29,38 @@ from .scene import FIFO, FIFO_REDRIVE, STANDARD, STANDARD_REDRIVE
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def answer_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Store, "durable", lambda _store: None)
+def sends_are_answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    _answer_at_once(patch, "SendMessage", "SendMessageBatch")
+
+
+def deletes_are_answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    _answer_at_once(patch, "DeleteMessage", "DeleteMessageBatch")
+
+
+def _answer_at_once(patch: pytest.MonkeyPatch, *operations: str) -> None:
+    durable, at_once = Desk.durable, ContextVar("at_once", default=False)
+
+    async def durable_or_not(its_desk: Desk) -> None:
+        if not at_once.get():
+            await durable(its_desk)
+
+    def hasty(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any) -> Any:
+            before = at_once.set(True)
+            try:
+                return await operation(*arguments)
+            finally:
+                at_once.reset(before)
+
+        return call
+
+    patch.setattr(Desk, "durable", durable_or_not)
+    for name in operations:
+        patch.setattr(QueueCalls, name, hasty(getattr(QueueCalls, name)))
+
+
+def receives_are_answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ReceiveCall, "commit", property(lambda _call: None, lambda _call, _commit: None), raising=False)
 
 
 def answer_although_the_commit_failed(patch: pytest.MonkeyPatch) -> None:
@@ -231,7 +265,9 @@ def redriven_messages_stay_as_well(patch: pytest.MonkeyPatch) -> None:
 
 ANY: Final = (STANDARD, FIFO, STANDARD_REDRIVE, FIFO_REDRIVE)
 PLANTED: Final[tuple[tuple[Plant, tuple[str, ...], str], ...]] = (
-    (answer_before_the_commit, ANY, "is lost|was handed out twice"),  # a receive that a failed commit took back
+    (sends_are_answered_before_the_commit, ANY, "is lost"),
+    (deletes_are_answered_before_the_commit, ANY, "came back"),
+    (receives_are_answered_before_the_commit, ANY, "was handed out twice|was refused"),
     (answer_although_the_commit_failed, ANY, "is lost|clients were told|came back"),
     (
         planes_not_reset_after_a_failed_commit,
