@@ -87,7 +87,7 @@ class DedupMachine(RuleBasedStateMachine):
         super().__init__()
         self.patches = [
             patch.multiple(dedup_module, _ROW_IDS_MAX=3, _ROWS_DECODED_MAX=2, _LOAD_ROWS_MAX=2, _EXPIRE_ROWS_MAX=2),
-            patch.multiple(dedup_tables, _HOMES_MIN=4, _HOMES_GROWN_MAX=16, _HOMES_MAX=32),
+            patch.multiple(dedup_tables, _HOMES_MIN=4, _HOMES_GROWN_MAX=16, _HOMES_MAX=32, _FEW=3),
         ]
         for each in self.patches:
             each.start()
