@@ -13,6 +13,7 @@ from broker.queues.identity import ReceiptHandle
 from broker.queues.runs import Run, State
 from broker.queues.state import QueueState
 
+_LOOKED_AT_MAX: Final = 100  # runs
 _MESSAGES_A_STEP: Final = 32  # where groups are kept: 0.4 µs to delete, 1.5 to give back
 
 
@@ -49,6 +50,13 @@ class Settling(QueueCore):
             if used >= steps:
                 return stop, used
         return hi, max(1, used)
+
+    def has_in_flight(self, lo: int, hi: int, delivery_id: int) -> bool:
+        """Whether anything of [lo, hi) is still in flight by a delivery; also True where that takes long to tell."""
+        runs = self.state.runs.overlapping(lo, hi, _LOOKED_AT_MAX)
+        return len(runs) == _LOOKED_AT_MAX or any(
+            run.state == State.IN_FLIGHT and run.delivery_id == delivery_id for run in runs
+        )
 
     def acknowledge(self, lo: int, hi: int, now_ms: int, *, delivery_id: int | None = None) -> None:
         """Deletes the messages of [lo, hi) that have been received, whoever received them last; no others. With a

@@ -13,6 +13,7 @@ from heddle.v1.message_pb2 import Message, MessageBatch
 from simulation.wire import StreamContext
 
 from broker.api.desk import Desk
+from broker.api.grpc import settlement
 from broker.api.grpc.consume import Consume
 from broker.errors import QueueDoesNotExist, StorageUnavailable
 from broker.queues import Queue
@@ -33,12 +34,12 @@ class Stage:
     def __init__(self, name: str, groups: int, messages: int = _MESSAGES) -> None:
         self.plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
         self.plane.queues.create(SCOPE, name, {"FifoQueue": "true"} if groups else {}, {}, now_ms=self.plane.now_ms)
+        self.queue: Queue = self.plane[name]
         for number in range(messages):
             self.plane.now_ms += 1
-            self._send(name, f"g{number % groups}" if groups else "", str(number))
+            self.send(f"g{number % groups}" if groups else "", str(number))
         self.plane.settle()
         self.plane.now_ms += 1_000
-        self.queue: Queue = self.plane[name]
         self.reader = ThreadPoolExecutor(1)
         self.desk = Desk(
             store=self.plane.store,
@@ -54,10 +55,10 @@ class Stage:
             lambda frame: self.frames.append(pb.ConsumeResponse.FromString(frame)), lambda: 0.0
         )
 
-    def _send(self, name: str, group: str, text: str) -> None:
+    def send(self, group: str, text: str) -> None:
         message, queue, now_ms = (
             Message(body=text.encode(), message_group_id=group),
-            self.plane[name],
+            self.queue,
             self.plane.now_ms,
         )
         packed = MessageBatch(messages=[message]).SerializeToString()
@@ -275,3 +276,30 @@ def test_a_stop_of_the_broker_waits_for_a_request_that_is_being_settled() -> Non
         assert stage.queue.counts(stage.plane.now_ms) == (_MESSAGES // 2, 0, 0)
 
     on_a_stream("q", 0, body)
+
+
+def test_what_timed_out_and_is_with_others_is_not_held_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlement, "_HELD_UNSEEN_MAX", 20)
+
+    async def main() -> None:
+        stage = Stage("q", 0, 0)
+        consume = Consume(stage.desk, SCOPE, stage.context)
+        stream = asyncio.ensure_future(consume.run())
+        stage.context.send(pb.ConsumeRequest(queue_url="q", visibility_timeout=1).SerializeToString())
+        held = []
+        for number in range(1, 301):
+            stage.context.send(pb.ConsumeRequest(credit=1, request_id=number).SerializeToString())
+            stage.plane.now_ms += 100  # ten are in flight
+            stage.send("", str(number))
+            await stage.turns(lambda number=number: len(stage.received()) == number)
+            late = max(0, number - 10)
+            stage.plane.come_to_rest()
+            stage.queue.delete(late, late + 1, stage.plane.now_ms)
+            held.append(len(consume._held))
+        assert 15 < max(held[:100]) == max(held) <= 45
+        stream.cancel()
+        await stage.turns(stream.done)
+        stage.reader.shutdown()
+        stage.plane.check_at_rest()
+
+    _run(main())

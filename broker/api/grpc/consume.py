@@ -197,8 +197,9 @@ class Consume:
                 self._credit -= len(part)
                 self._outbox_bytes += part.nbytes
                 held = part.until_ms > now_ms  # with a visibility timeout of 0, nothing is
-                if held:
+                if held and self._settlement is not None:
                     self._held.add(part.lo, part.hi, part.delivery_id)
+                    self._settlement.weed()
                 self._send(part, commit, held=held)
             if self._visibility_ms == 0:  # they are visible still
                 break

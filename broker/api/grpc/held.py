@@ -9,8 +9,9 @@ class Held:
     def __init__(self) -> None:
         self._ranges: SortedDict = SortedDict()  # lo -> (hi, delivery id)
 
-    def __bool__(self) -> bool:
-        return bool(self._ranges)
+    def __len__(self) -> int:
+        """How many ranges."""
+        return len(self._ranges)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         for lo, (hi, delivery_id) in self._ranges.items():

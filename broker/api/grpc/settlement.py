@@ -27,6 +27,7 @@ from broker.store.keys import SEQUENCE_END
 
 _SLICE_STEPS: Final = 64.0  # 1 to 3 ms on the main thread
 _PARTS_AT_ONCE: Final = 64  # of what is held
+_HELD_UNSEEN_MAX: Final = 1_000  # ranges held before any of them is looked at: mostly there are fewer
 _STEPS_A_PART: Final = 0.25  # to look it up, and to let go of it
 
 
@@ -49,6 +50,7 @@ class Settlement:
         self._desk, self._queue, self._holder, self._held, self._check = desk, queue, holder, held, check
         self._returns: list[_Return] = []  # the next one last
         self._steps_left = _SLICE_STEPS
+        self._weeded = 0  # what is held below was looked at
         self.paused = False
         """Whether a request is settled in part. Nothing may be delivered to the stream then: the rest of the request
         speaks of what it held before."""
@@ -65,6 +67,17 @@ class Settlement:
                 await self._extend(extension, now_ms)
         finally:
             self.paused = False
+
+    def weed(self) -> None:
+        """Called for each range that is added: looks at two others, and lets go of those that timed out and are no
+        longer the stream's. Whoever never settles anything holds twice what is in flight to it, and little more."""
+        if len(self._held) <= _HELD_UNSEEN_MAX:
+            return
+        found = self._held.within(self._weeded, SEQUENCE_END, 2)
+        for part in found:
+            if not self._queue.has_in_flight(*part):
+                self._held.drop(*part[:2])
+        self._weeded = found[-1][1] if found else 0
 
     def return_unsent(self, parts: Iterable[tuple[int, int, int]]) -> None:
         """Held messages that the client will not see: they go back, and this receive of them does not count."""
