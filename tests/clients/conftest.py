@@ -1,4 +1,4 @@
-"""One broker for each module of tests; every test uses queues of its own names."""
+"""One broker for each module of tests, which verifies every signature; every test uses queues of its own names."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +17,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBroker]:
-    served = ServedBroker(tmp_path_factory.mktemp("broker") / "log")
+    served = ServedBroker(tmp_path_factory.mktemp("broker"))
     yield served
     served.stop()

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from .served import ACCOUNT, REGION
+from .served import KEY, REGION, SECRET
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -45,7 +45,7 @@ def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str,
     told |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
     if endpoint is not None:
         told |= {"AWS_ENDPOINT_URL_SQS": endpoint, "AWS_ENDPOINT_URL_STS": endpoint, "AWS_REGION": REGION}
-        told |= {"AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "any"}
+        told |= {"AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     return told | more
 
 

@@ -12,8 +12,17 @@ from typing import Any, Final
 import botocore.session
 from botocore.config import Config
 
-ACCOUNT: Final = "123456789012"
 REGION: Final = "eu-central-1"
+ACCOUNT: Final = "123456789012"
+KEY: Final = "AKIAHEDDLETESTS00001"
+OTHER_ACCOUNT: Final = "210987654321"
+OTHER_KEY: Final = "AKIAHEDDLETESTS00002"
+SECRET: Final = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYTESTKEY"
+"""Of both keys."""
+CREDENTIALS: Final = "".join(
+    f'[[credentials]]\naccess_key_id = "{key}"\nsecret_access_key = "{SECRET}"\naccount = "{account}"\n'
+    for key, account in ((KEY, ACCOUNT), (OTHER_KEY, OTHER_ACCOUNT))
+)
 
 _START_SECONDS_MAX: Final = 30.0
 _STOP_SECONDS_MAX: Final = 30.0
@@ -34,10 +43,16 @@ class Counts:
 
 
 class ServedBroker:
-    """An ephemeral broker; serves when the constructor returns. ``flags``: more of `heddle serve`'s."""
+    """An ephemeral broker; serves when the constructor returns. ``signed``: it verifies signatures."""
 
-    def __init__(self, log_file: Path, *flags: str) -> None:
-        self._log_file = log_file
+    def __init__(self, folder: Path, *, signed: bool = True) -> None:
+        self._log_file = log_file = folder / "log"
+        flags = []
+        if signed:
+            credentials = folder / "credentials.toml"
+            credentials.touch(0o600)
+            credentials.write_text(CREDENTIALS)
+            flags += ["--aws-auth", "sigv4", "--aws-credentials-file", str(credentials)]
         listen = [flag for port in ("grpc", "http", "aws") for flag in (f"--{port}", "127.0.0.1:0")]
         command = [sys.executable, "-m", "broker", "serve", "--ephemeral", *listen, "--print-ports"]
         command += ["--disk-free-bytes-min", "0", "--log-level", "warning", *flags]
@@ -61,14 +76,14 @@ class ServedBroker:
         assert self._process.returncode == 0, self._log_file.read_text()[-2000:]
         assert "internal error" not in self._log_file.read_text()
 
-    def client(self, service: str = "sqs", *, account: str = ACCOUNT) -> Any:
+    def client(self, service: str = "sqs", *, key: str = KEY, secret: str = SECRET) -> Any:
         """botocore's: the judge of what a client under test did."""
         return botocore.session.Session().create_client(
             service,
             REGION,
             endpoint_url=self.endpoint,
-            aws_access_key_id=account,
-            aws_secret_access_key="any",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=25),
         )
 

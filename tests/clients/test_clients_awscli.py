@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from .environments import executable, run, variables
-from .served import ACCOUNT, REGION, Counts, ServedBroker
+from .served import ACCOUNT, KEY, OTHER_ACCOUNT, OTHER_KEY, REGION, SECRET, Counts, ServedBroker
 
-OTHER_ACCOUNT = "210987654321"
 _SECONDS_MAX = 30.0
 
 
@@ -38,7 +37,7 @@ class AwsCli:
 def aws(broker: ServedBroker, tmp_path: Path) -> AwsCli:
     """Keys and region in the environment, the endpoint as a flag."""
     told = variables(
-        tmp_path, AWS_ACCESS_KEY_ID=ACCOUNT, AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION=REGION, AWS_PAGER=""
+        tmp_path, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_DEFAULT_REGION=REGION, AWS_PAGER=""
     )
     return AwsCli([executable("awscli", "aws"), "--endpoint-url", broker.endpoint, "--output", "json"], told)
 
@@ -180,7 +179,7 @@ def test_tags_and_attributes_change(aws: AwsCli) -> None:
 def test_a_permission_lets_another_account_in(aws: AwsCli) -> None:
     created = aws("sqs", "create-queue", "--queue-name", "cli-shared")["QueueUrl"]
     url = ("--queue-url", created)
-    stranger = AwsCli(aws.command, aws.environment | {"AWS_ACCESS_KEY_ID": OTHER_ACCOUNT})
+    stranger = AwsCli(aws.command, aws.environment | {"AWS_ACCESS_KEY_ID": OTHER_KEY})
     find = ("sqs", "get-queue-url", "--queue-name", "cli-shared", "--queue-owner-aws-account-id", ACCOUNT)
     assert "(AccessDenied)" in stranger.error(*find)
 
@@ -224,7 +223,7 @@ def test_a_profile_of_the_credentials_file_selects_the_account(
 ) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "credentials").write_text(
-        f"[other]\naws_access_key_id = {OTHER_ACCOUNT}\naws_secret_access_key = any\n"
+        f"[other]\naws_access_key_id = {OTHER_KEY}\naws_secret_access_key = {SECRET}\n"
     )
     (tmp_path / ".aws" / "config").write_text("[profile other]\nregion = us-west-2\noutput = json\n")
     command = [executable("awscli", "aws"), "--profile", "other", "--endpoint-url", broker.endpoint]

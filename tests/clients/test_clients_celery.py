@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .environments import PROGRAMS, executable, output, variables
 from .ledger import Ledger
-from .served import ACCOUNT, REGION, Counts, ServedBroker
+from .served import KEY, REGION, SECRET, Counts, ServedBroker
 from .worker import running_worker
 
 _SECONDS_MAX: Final = 120.0
@@ -29,7 +29,7 @@ def environment(broker: ServedBroker, home: Path, ledger: Ledger, queue: str, **
     """Of the worker and of the sender. Keys and endpoint are in the broker's URL, as Celery's documentation says."""
     options = {"region": REGION, "visibility_timeout": 120, "wait_time_seconds": 5, "polling_interval": 0} | transport
     return variables(home) | {
-        "CELERY_BROKER_URL": f"sqs://{ACCOUNT}:any@{broker.endpoint.removeprefix('http://')}//",
+        "CELERY_BROKER_URL": f"sqs://{KEY}:{SECRET}@{broker.endpoint.removeprefix('http://')}//",
         "CELERY_TRANSPORT": json.dumps(options),
         "CELERY_QUEUE": queue,
         "LEDGER": str(ledger.path),
@@ -72,8 +72,8 @@ def test_predefined_queues_dead_letter_what_is_rejected(broker: ServedBroker, tm
     predefined = {
         "url": url,
         "region": REGION,
-        "access_key_id": ACCOUNT,
-        "secret_access_key": "any",
+        "access_key_id": KEY,
+        "secret_access_key": SECRET,
         "backoff_policy": {"1": 1, "2": 1},  # seconds to the next delivery, by deliveries so far
         "backoff_tasks": ["tasks.rejected"],
     }
