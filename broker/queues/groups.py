@@ -11,14 +11,16 @@ and for 100,000.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from broker.queues.runs import RunMap, State
 from broker.queues.window import Member, Window, as_ranges
+from broker.store.keys import SEQUENCE_END
 
 _STALE_MAX: Final = 1_000  # items of a line that need not count, beyond two for each group
 _SKIPPED_MAX: Final = 1_000  # messages of groups that others hold, looked at in one take
+_PEEKED_MAX: Final = 10_000  # messages or runs looked at in one peek, 1 to 2 ms
 
 
 class Holder:
@@ -75,6 +77,7 @@ class Groups(Window[Group]):
         self._ready: Line = deque()
         self._tickets = 0
         self._last: tuple[Holder | None, Group | None] = (None, None)  # who took last, and of which group
+        self._blocked_below = 0  # no visible message before this one is for anyone
         self.in_flight = 0
         """Groups with messages in flight."""
 
@@ -114,17 +117,23 @@ class Groups(Window[Group]):
         return as_ranges(taken)
 
     def peek(self, count: int) -> list[tuple[int, int]]:
-        """The first messages of the window that anyone may have, up to ``count``, as ranges in order."""
+        """The first messages of the window that anyone may have, up to ``count``, as ranges in order. It looks at so
+        many and goes on next time behind what is blocked: it may find fewer than there are, or none (``any_open``)."""
         found: list[int] = []
-        first = self._runs.first_visible()
-        for run in () if first is None else self._runs.starting_at(first.lo):
-            if run.state != State.VISIBLE:
-                continue
-            for sequence, group in self._each(run.lo, run.hi):
-                if not group.flight.first or sequence < group.flight.first:
-                    found.append(sequence)
-                    if len(found) == count:
-                        return as_ranges(found)
+        start = position = self._blocked_below
+        left, first = _PEEKED_MAX, self._runs.first_visible()
+        for run in () if first is None else self._runs.starting_at(max(first.lo, start)):
+            lo, position = max(run.lo, start), run.hi
+            if run.state == State.VISIBLE:
+                position = min(run.hi, lo + left)
+                open_now = (s for s, group in self._each(lo, position) if s < (group.flight.first or SEQUENCE_END))
+                found.extend(islice(open_now, count - len(found)))
+                left -= position - lo
+            left -= 1
+            if left <= 0 or len(found) == count:
+                break
+        # At the end with nothing, it starts over: then whoever asks again knows of something.
+        self._blocked_below = found[0] if found else position if position > start else 0
         return as_ranges(found)
 
     def _greet(self, holder: Holder) -> None:
@@ -205,6 +214,8 @@ class Groups(Window[Group]):
 
     def _waits(self, group: Group) -> None:
         line = self._line_of(group)
+        if line is self._ready and group.waiting.first < self._blocked_below:
+            self._blocked_below = group.waiting.first
         if line is not None and line is not group.line:
             self._tickets += 1
             group.line, group.ticket = line, self._tickets

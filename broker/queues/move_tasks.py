@@ -300,7 +300,8 @@ class MoveTasks:
             move(source, entry, lo, hi, destination, now_ms=now_ms, as_new=True)
             task.moved += hi - lo
         task.look_ahead(len(found))
-        if not found or task.moved >= task.to_move:
+        none_left = not found and not source.deliverable()  # or they are behind many that are blocked
+        if none_left or task.moved >= task.to_move:
             self._end(task, Status.COMPLETED)
         else:
             self._save(task)

@@ -1,12 +1,13 @@
 """The order of groups beside a naive model, in windows of a few messages: looking ahead, streams, restarts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from unittest import mock
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from broker.queues.groups import Groups, Holder
+from broker.queues.groups import Group, Groups, Holder
 from broker.queues.runs import RunMap, State
 
 from .fifo_model import ModelGroups, ModelMessage, check_taken
@@ -269,3 +270,50 @@ class GroupsMachine(RuleBasedStateMachine):
 
 GroupsMachine.TestCase.settings = histories(100, steps=60)
 TestGroups = GroupsMachine.TestCase
+
+
+def test_a_look_past_blocked_messages_is_bounded_and_goes_on() -> None:
+    """A hundred groups are blocked, with 40,000 messages; one that is not comes behind them, then one before them."""
+    runs = RunMap([])
+    groups = Groups(runs, start=1, window=100_000)
+
+    def append(base: int, names: list[str]) -> None:
+        runs.append(base, base + len(names), 0)
+        groups.append(base, names, visible=True)
+
+    def take(count: int) -> list[tuple[int, int]]:
+        ranges = groups.take(count, None, in_order=False)
+        for lo, hi in ranges:
+            runs.take(lo, hi, 1, 1_000_000, 1)
+        return ranges
+
+    blocked = [f"b{number % 100}" for number in range(40_100)]
+    append(1, blocked)
+    for _ in range(100):  # each group's turn: its first message, that of the next group, and so on
+        take(1)
+    assert runs.counts[State.IN_FLIGHT] == 100
+    append(40_101, ["open"])
+    looks = looked_at = 0
+    each = Groups._each
+
+    def counting(self: Groups, lo: int, hi: int) -> Iterator[tuple[int, Group]]:
+        nonlocal looked_at
+        for found in each(self, lo, hi):
+            looked_at += 1
+            yield found
+
+    with mock.patch.object(Groups, "_each", counting):
+        while not (found := groups.peek(1)):
+            assert groups.any_open()
+            looks += 1
+            assert looks < 10
+        assert found == [(40_101, 40_102)]
+        assert 40_000 <= looked_at <= 40_200
+        for _ in range(50):
+            looked_at = 0
+            assert groups.peek(1) == [(40_101, 40_102)]
+            assert looked_at == 1
+        runs.set_state(7, 8, State.VISIBLE, 0)
+        looked_at = 0
+        assert groups.peek(1) == [(7, 8)]
+        assert looked_at == 1
