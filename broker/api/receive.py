@@ -60,8 +60,17 @@ class ReceiveCall:
         taken = self._queue.receive(self._count, visibility_ms=self._visibility_ms, now_ms=now_ms)
         if self._attempt_id and isinstance(self._queue, FifoQueue):
             self._queue.remember_attempt(self._attempt_id, taken, now_ms)
+            if taken:
+                self._serve_retries()
         self.commit = self._desk.store.durable()
         return taken
+
+    def _serve_retries(self) -> None:
+        """Those in line with the same attempt get what this call was given: its client may be gone, and one of them be
+        that client's retry. For them there is nothing to be had that would call them."""
+        for taker in self._queue.takers:
+            if isinstance(taker, ReceiveCall) and taker._attempt_id == self._attempt_id:
+                taker.serve(self._queue)
 
     async def _wait(self) -> list[Taken]:
         if self._desk.stopping.is_set():
