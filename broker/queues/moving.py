@@ -25,7 +25,9 @@ class Redrive:
 
 
 def redrive_of(queue: "Queue") -> Redrive | None:
-    """None without a policy, and while its target does not exist: then messages stay and go on being delivered."""
+    """None without a policy, and while its target does not exist: then messages stay and go on being delivered. So they
+    do where a queue names itself. AWS takes such a policy as well (there are rules for audits that look for it), and
+    does not say what becomes of the messages; moved, they would only begin to be counted anew."""
     policy = queue.attributes.redrive
     if policy is None:
         return None

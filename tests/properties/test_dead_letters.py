@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import pytest
 from heddle.v1 import queues_pb2 as pb
+from heddle.v1.message_pb2 import Message, MessageBatch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -608,3 +609,18 @@ class DeadLetterMachine(RuleBasedStateMachine):
 
 DeadLetterMachine.TestCase.settings = histories(140, steps=60)
 TestDeadLetters = DeadLetterMachine.TestCase
+
+
+def test_a_queue_that_names_itself_keeps_its_messages() -> None:
+    plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
+    plane.queues.create(SCOPE, "q", {}, {}, now_ms=plane.now_ms)
+    queue = plane["q"]
+    policy = json.dumps({"deadLetterTargetArn": queue.arn, "maxReceiveCount": 1})
+    plane.queues.set_attributes(queue, {"RedrivePolicy": policy}, plane.now_ms)
+    packed = MessageBatch(messages=[Message(body=b"x")]).SerializeToString()
+    queue.send(packed, 1, len(packed), delay_ms=None, now_ms=plane.now_ms, sender_id="")
+    for receive_count in (1, 2, 3):
+        (taken,) = queue.receive(10, visibility_ms=0, now_ms=plane.now_ms)
+        assert (taken.lo, taken.receive_count, taken.entry.origin_arn) == (1, receive_count, "")
+        plane.settle()
+    plane.check_at_rest()
