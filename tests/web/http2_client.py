@@ -47,9 +47,12 @@ class Http2Client:
         self.writer.write(self.h2.data_to_send())
 
     def start(self, method: str, target: str, headers: Sequence[tuple[str, str]] = (), *, end: bool) -> Stream:
-        stream_id = self.h2.get_next_available_stream_id()
         pseudo = [(":method", method), (":path", target), (":authority", "localhost"), (":scheme", "http")]
-        self.h2.send_headers(stream_id, [*pseudo, *headers], end_stream=end)
+        return self.start_with([*pseudo, *headers], end=end)
+
+    def start_with(self, headers: Sequence[tuple[str, str]], *, end: bool) -> Stream:
+        stream_id = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream_id, headers, end_stream=end)
         self.flush()
         self.streams[stream_id] = stream = Stream()
         return stream

@@ -123,6 +123,46 @@ async def test_refusals(headers: list[tuple[str, str]], body: bytes, expected: i
         assert (await connection.ask(b"next")).status == [200]
 
 
+PSEUDO = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "localhost")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (PSEUDO, 200),
+        (PSEUDO[:3], 200),
+        ([*PSEUDO[:3], ("host", "a")], 200),
+        ([*PSEUDO, ("host", "localhost"), ("te", "trailers")], 200),
+        ([*PSEUDO, ("host", "another")], 400),
+        ([*PSEUDO, ("te", "gzip")], 400),
+        (PSEUDO[1:], 400),
+        ([PSEUDO[0], *PSEUDO[2:]], 400),
+        ([*PSEUDO[:2], PSEUDO[3]], 400),
+        ([*PSEUDO, (":method", "POST")], 400),
+        ([*PSEUDO, (":status", "200")], 400),
+        ([PSEUDO[0], ("x", "y"), *PSEUDO[1:]], 400),
+        ([*PSEUDO, ("Upper", "y")], 400),
+        ([*PSEUDO, ("", "y")], 400),
+        ([*PSEUDO, ("x y", "y")], 400),
+        ([*PSEUDO, ("x", "a\r\nb: c")], 400),
+        ([*PSEUDO, ("x", "a\0")], 400),
+        ([*PSEUDO, ("connection", "close")], 400),
+        ([*PSEUDO, ("transfer-encoding", "chunked")], 400),
+        ([(":method", "CONNECT"), (":authority", "a:1")], 405),
+        ([(":method", "GET"), (":path", ""), *PSEUDO[2:]], 400),
+        ([(":method", "GET"), (":path", "http://a/"), *PSEUDO[2:]], 400),
+    ],
+    ids=lambda value: repr(value)[-60:],
+)
+@on_loop
+async def test_malformed_headers(headers: list[tuple[str, str]], expected: int) -> None:
+    async with serving(echo) as server, http2_client(server) as connection:
+        stream = connection.start_with(headers, end=True)
+        await stream.done.wait()
+        assert stream.status == [expected]
+        assert (await connection.ask(b"next")).status == [200]
+
+
 @on_loop
 async def test_a_refused_stream_is_reset_after_a_moment() -> None:
     async with serving(echo, SMALL) as server, http2_client(server) as connection:

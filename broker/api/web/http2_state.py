@@ -16,7 +16,8 @@ _HEADER_TABLE_BYTES_MAX: Final = 4_096  # ours for answers; a client may allow g
 _CONFIG: Final = h2.config.H2Configuration(
     client_side=False,
     header_encoding=None,
-    validate_outbound_headers=False,  # http2_headers does
+    validate_inbound_headers=False,  # http2_headers does, of both
+    validate_outbound_headers=False,
     normalize_outbound_headers=False,
 )
 
