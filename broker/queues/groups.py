@@ -151,9 +151,13 @@ class Groups(Window[Group]):
                 served[group] = None
                 if len(taken) == count:
                     break
+        own = None if holder is None else holder.line
         for group in served:
-            group.step_out()
-            self._waits(group)
+            # One that has more for this stream keeps its place in the stream's line: 0.3 of 1.4 µs for each message
+            # where each is of another group.
+            if own is None or group.line is not own or self._line_of(group) is not own:
+                group.step_out()
+                self._waits(group)
 
     def _from_first_visible(self, left: int) -> Iterator[tuple[int, Group]]:
         """Visible messages and their groups, from the first on; ``left`` messages or runs are looked at."""
