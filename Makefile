@@ -9,7 +9,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients check lint types protos protos-check fmt bench bench-peers crash soak fuzz clean
+.PHONY: help run test test-clients check lint types protos protos-check fmt bench bench-peers bench-peers-sqs crash soak fuzz clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,17 +33,25 @@ run: $(VENV)/.run ## start a broker, data in ./data (ARGS="--grpc 127.0.0.1:0 ..
 test: $(VENV)/.dev lint types protos-check ## everything that CI runs (under 20 minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-CLIENTS := $(patsubst tests/clients/requirements/%.txt,.venv-clients/%/.installed,$(wildcard tests/clients/requirements/*.txt))
-JAVASCRIPT := tests/clients/javascript
-.venv-clients/%/.installed: tests/clients/requirements/%.txt
+CLIENTS := tests/clients
+CLIENT_VENVS := $(patsubst $(CLIENTS)/requirements/%.txt,.venv-clients/%/.installed,$(wildcard $(CLIENTS)/requirements/*.txt))
+# Those whose language is not installed here are left out; their tests are skipped.
+CLIENT_PROGRAMS := $(if $(shell command -v npm),$(CLIENTS)/javascript/node_modules/.installed) \
+  $(if $(shell command -v go),.venv-clients/golang/client) $(if $(shell command -v mvn),$(CLIENTS)/java/target/.installed)
+.venv-clients/%/.installed: $(CLIENTS)/requirements/%.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
-$(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json
-	cd $(JAVASCRIPT) && npm ci --no-audit --no-fund --loglevel error
+$(CLIENTS)/javascript/node_modules/.installed: $(CLIENTS)/javascript/package.json $(CLIENTS)/javascript/package-lock.json
+	cd $(CLIENTS)/javascript && npm ci --no-audit --no-fund --loglevel error
 	@touch $@
-test-clients: $(VENV)/.dev $(CLIENTS) $(JAVASCRIPT)/node_modules/.installed ## clients that others wrote, each in an environment of its own (needs node)
-	$(BIN)/python -m pytest tests/clients $(ARGS)
+.venv-clients/golang/client: $(CLIENTS)/golang/main.go $(CLIENTS)/golang/go.mod $(CLIENTS)/golang/go.sum
+	cd $(CLIENTS)/golang && go build -o $(abspath $@) .
+$(CLIENTS)/java/target/.installed: $(CLIENTS)/java/pom.xml $(CLIENTS)/java/src/main/java/clients/Sqs.java
+	cd $(CLIENTS)/java && mvn --quiet --batch-mode clean package dependency:copy-dependencies
+	@touch $@
+test-clients: $(VENV)/.dev $(CLIENT_VENVS) $(CLIENT_PROGRAMS) ## clients that others wrote, unmodified (Python; node, Go, Java if they are there)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(CLIENTS) $(ARGS)
 
 check: $(VENV)/.dev lint types protos-check ## the everyday part (under 3 minutes)
 	HEDDLE_HISTORIES=$(or $(HEDDLE_HISTORIES),200) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not full' $(ARGS)
@@ -81,6 +89,16 @@ bench-peers: $(PEERS)/.installed ## install the peers that `heddle bench --compa
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends redis-server rabbitmq-server; \
 	else echo "install redis-server and rabbitmq-server yourself: not root, or no apt-get"; fi
 
+$(PEERS)/elasticmq/.installed: broker/bench/peers/elasticmq.xml | $(PEERS)/.installed
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+# 4.7 is the newest LocalStack found to run on Python 3.11; it does not bound these dependencies, and needs older ones.
+$(PEERS)/localstack/.installed: | $(PEERS)/.installed
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet 'localstack-core[runtime]==4.7.0' service-identity 'cryptography<47' 'pyopenssl<26' 'cbor2<6'
+	@touch $@
+bench-peers-sqs: $(PEERS)/.installed $(PEERS)/elasticmq/.installed $(PEERS)/localstack/.installed ## moto, ElasticMQ (needs java 17 and maven) and LocalStack for `heddle bench aws`
+
 crash: $(VENV)/.dev ## kill -9 under load, 200 rounds (ARGS="--rounds N")
 	$(BIN)/python -m tests.crash.run $(or $(ARGS),--rounds 200)
 
@@ -88,8 +106,8 @@ soak: $(VENV)/.dev ## simulation with faults, 20,000 seeds (ARGS="--seeds N --st
 	$(BIN)/python -m tests.simulation.run $(or $(ARGS),--seeds 20000)
 	HEDDLE_HISTORIES=10000 $(BIN)/python -m pytest tests/properties
 
-fuzz: $(VENV)/.dev ## hostile input at every rpc for an hour (ARGS="--seconds N")
+fuzz: $(VENV)/.dev ## hostile input at gRPC and at the AWS endpoint, an hour each (ARGS="--door aws --seconds N")
 	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--seconds 3600)
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(PEERS) .venv-clients $(JAVASCRIPT)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(PEERS) .venv-clients $(CLIENTS)/javascript/node_modules $(CLIENTS)/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

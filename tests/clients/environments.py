@@ -5,6 +5,7 @@ not decide which releases another is tested with. Where it is missing, its tests
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 PROGRAMS: Final = HERE / "programs"
 JAVASCRIPT: Final = HERE / "javascript"
+JAVA: Final = HERE / "java" / "target"
+GOLANG: Final = ROOT / ".venv-clients" / "golang" / "client"
 
 _NOWHERE: Final = "http://127.0.0.1:9"
 
@@ -33,6 +36,20 @@ def javascript() -> Path:
     """The folder of the JavaScript programs; skips the test where their packages are not installed."""
     _needs(JAVASCRIPT / "node_modules" / ".installed")
     return JAVASCRIPT
+
+
+def golang() -> str:
+    """The Go program; skips the test where it is not built."""
+    _needs(GOLANG)
+    return str(GOLANG)
+
+
+def java() -> list[str]:
+    """What runs a class of the Java programs; skips the test where they are not built."""
+    _needs(JAVA / ".installed")
+    interpreter = shutil.which("java")
+    assert interpreter is not None
+    return [interpreter, "-Dfile.encoding=UTF-8", "-cp", f"{JAVA / 'classes'}:{JAVA / 'dependency'}/*"]
 
 
 def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str, str]:
