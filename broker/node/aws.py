@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -79,7 +80,7 @@ def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
     app = AwsApp(
         (sqs(QueueCalls(desk)), sts()),
         gate,
-        cors=Cors(config.aws_cors_origins),
+        cors=Cors(config.aws_cors_origins, _own_hosts(config)),
         base_url=config.external_url,
         default_region=config.region,
     )
@@ -91,6 +92,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _own_hosts(config: Config) -> list[str] | None:
+    """Where nobody has to sign, a page of the internet must not pass for one of the endpoint's own."""
+    if config.aws_auth == "sigv4":
+        return None
+    name = urlsplit(config.external_url or "").hostname
+    return [name] if name is not None else []
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

@@ -42,8 +42,8 @@ def client(address: str) -> Any:
     )
 
 
-def post(address: str) -> int:
-    request = urllib.request.Request(f"http://{address}/reset", method="POST")
+def post(address: str, **headers: str) -> int:
+    request = urllib.request.Request(f"http://{address}/reset", method="POST", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
@@ -68,6 +68,18 @@ def test_a_reset_empties_the_broker_and_nothing_stands_in_the_way_of_a_new_start
             assert "Messages" not in sqs.receive_message(QueueUrl=url)
         again = sqs.send_message(QueueUrl="b.fifo", MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d")
         assert sqs.receive_message(QueueUrl="b.fifo")["Messages"][0]["MessageId"] == again["MessageId"]
+        sqs.close()
+
+
+def test_a_web_page_of_somebody_else_cannot_reset() -> None:
+    with ephemeral() as ports:
+        sqs = client(ports["aws"])
+        sqs.create_queue(QueueName="stays")
+        for origin in ("null", "http://evil.example", f"http://evil.example:{ports['http'].rpartition(':')[2]}"):
+            assert post(ports["http"], Origin=origin) == 403
+        assert len(sqs.list_queues()["QueueUrls"]) == 1
+        assert post(ports["http"], Origin="http://localhost:3000") == 200
+        assert "QueueUrls" not in sqs.list_queues()
         sqs.close()
 
 

@@ -172,3 +172,41 @@ def test_every_operation_has_its_place_in_the_native_api() -> None:
         ):
             for member in shape.members if shape is not None else ():
                 assert member in reserved or xform_name(member) in message.fields_by_name, f"{name}: {member}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"Surprise":[' + b"[]," * 30_000 + b"0]}", 400),
+        (b'{"Surprise":[' + b'"a",' * 30_000 + b'"a"]}', 400),
+        (b'{"Surprise":[' + b'"\\"",' * 30_000 + b'"a"]}', 400),
+        (b'{"Surprise":"' + b"[,{" * 30_000 + b'"}', 200),
+        (b'{"Surprise":"' + b'\\"[,{\\\\' * 30_000 + b'"}', 200),
+        (b'{"Surprise":[' + b"[]," * 9_000 + b"0]}", 200),
+    ],
+)
+def test_a_body_has_no_more_items_than_any_operation_takes(app: App, body: bytes, status: int) -> None:
+    """Decoding and refusing 400,000 of them took up to two seconds, in which nobody else was served."""
+    headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ListQueues", "host": "h"}
+    answer = app.answer(Request("POST", "/", headers, body))
+    assert answer.status == status
+    assert (b"SerializationException" in body_of(answer)) is (status == 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"Action=ListQueues", 200),
+        (b"a=b&Action=ListQueues&c=d", 200),
+        (b"Action=ListQueues&Action=CreateQueue", 200),
+        (b"NoAction=ListQueues", 404),
+        (b"Action", 404),
+        (b"a=Action=ListQueues", 404),
+        (b"&&Action=List%51ueues", 200),
+    ],
+)
+def test_the_first_action_counts(app: App, body: bytes, status: int) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded", "host": "h"}
+    answer = app.answer(Request("POST", "/", headers, body))
+    assert answer.status == status
+    assert (b"ListQueuesResponse" in body_of(answer)) is (status == 200)

@@ -4,6 +4,7 @@ Route, verify who calls, parse, call, serialize; whatever is refused on the way 
 of the request. Never: an operation's semantics.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import structlog
 
 from broker.api.aws import sigv4
 from broker.api.aws.cors import Cors
-from broker.api.aws.errors import AwsError
+from broker.api.aws.errors import AwsError, serialization_error
 from broker.api.aws.protocols.cbor import CborProtocol
 from broker.api.aws.protocols.json import JsonProtocol
 from broker.api.aws.protocols.protocol import WireProtocol
@@ -26,6 +27,12 @@ from broker.api.web.messages import Request, Response
 
 log = structlog.get_logger("broker.aws")
 
+ITEMS_MAX: Final = 20_000
+"""Members, list items and structures in a body of JSON. The largest sensible request, PutRecords of Kinesis, has 2,500;
+this many cost up to 100 ms until an operation has refused them, at which the loop stands still."""
+
+_METHODS: Final = ("GET", "POST")
+_STRING: Final = re.compile(rb'"[^"]*"?')
 _UNKNOWN_OPERATION: Final = "UnknownOperationException"
 
 
@@ -80,6 +87,8 @@ class AwsApp:
         refusal = self._cors.refusal(request)
         if refusal is not None:
             return refusal
+        if request.method not in _METHODS:
+            return Response(405, (("allow", ", ".join(_METHODS)), ("x-amzn-requestid", request_id)))
         try:
             route = self._router.route(request)
         except NoRoute as no_route:
@@ -95,6 +104,8 @@ class AwsApp:
             caller = self._caller(request, service)
             model, operation = service.find(route.operation, protocol.name)
             codec = protocol.codec(model)
+            if len(request.body) > ITEMS_MAX and protocol.name == "json":
+                _count_items(request.body)
             call = Call(caller, request, self._base_url or _base_url(request), protocol.name)
             output = await operation(call, codec.parse(request))
             response = codec.serialize(output, request_id)
@@ -133,6 +144,19 @@ _INTERNAL: Final = AwsError(
     status=500,
     sender_fault=False,
 )
+
+
+def _count_items(body: bytes) -> None:
+    """Raises AwsError for too many. What stands in strings does not count: a message may be JSON itself."""
+    if _items(body) > ITEMS_MAX:
+        unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+        outside, strings = _STRING.subn(b"", unescaped, 2 * ITEMS_MAX + 1)  # an item is a key and a value at most
+        if strings > 2 * ITEMS_MAX or _items(outside) > ITEMS_MAX:
+            raise serialization_error(f"The request body has more than {ITEMS_MAX} members and list items")
+
+
+def _items(body: bytes) -> int:
+    return body.count(b",") + body.count(b"{") + body.count(b"[")
 
 
 def _base_url(request: Request) -> str:

@@ -1,7 +1,7 @@
 """The routes of the HTTP port.
 
 ``/healthz``: the process runs (200). ``/readyz``: it takes requests (200), or why not (503). ``/metrics``: Prometheus.
-``POST /reset``, only on an ephemeral broker: empties it.
+``POST /reset``, only on an ephemeral broker: empties it. Web pages may not, but those of the machine itself.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from broker.api.aws.cors import is_local
 
 NotReady = Callable[[], str | None]
 
@@ -41,8 +43,11 @@ def http_app(
             await asyncio.sleep(0)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def empty(_request: Request) -> Response:
+    async def empty(request: Request) -> Response:
         assert reset is not None
+        origin = request.headers.get("origin")  # browsers name it with every POST; other clients have none
+        if origin is not None and not is_local(origin):
+            return JSONResponse({"status": "not emptied", "reason": "asked by a page of another site"}, status_code=403)
         await reset()
         return JSONResponse({"status": "empty"})
 
