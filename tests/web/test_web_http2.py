@@ -27,7 +27,7 @@ from broker.api.web.body import Budget
 from broker.api.web.exchange import Exchanges
 from broker.api.web.http2 import Http2Connection
 from broker.api.web.http2_state import PREFACE
-from tests.web.http2_client import Http2Client, http2_client
+from tests.web.http2_client import Http2Client, Stream, http2_client
 from tests.web.serving import QUICK, Parking, client, echo, get, on_loop, serving, stop_reading, until
 
 SMALL = WebLimits(body_bytes_max=100_000, header_bytes_max=1_000, headers_max=10, linger_seconds=0.2)
@@ -234,6 +234,22 @@ async def test_a_reset_or_a_lost_connection_cancels_handlers_at_once() -> None:
             async with asyncio.timeout(0.5):
                 await parking.cancelled.wait()
         await until(lambda: server.statistics().connections == 0)
+
+
+@pytest.mark.parametrize("headers", [[("expect", "100-continue")], [("x", "x" * 1_000)], []])
+@on_loop
+async def test_a_request_that_comes_together_with_its_reset(headers: list[tuple[str, str]]) -> None:
+    """The library tells of both at once, when nothing can be sent on the stream any more."""
+    async with serving(echo, SMALL) as server, http2_client(server) as connection:
+        await connection.settled.wait()
+        for end in (True, False):
+            pseudo = [(":method", "GET"), (":path", "/"), (":authority", "a"), (":scheme", "http")]
+            stream_id = connection.h2.get_next_available_stream_id()
+            connection.h2.send_headers(stream_id, [*pseudo, *headers], end_stream=end)
+            connection.streams[stream_id] = Stream()
+            connection.h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+            connection.flush()
+            assert (await connection.ask(b"next")).status == [200]
 
 
 @on_loop
@@ -488,7 +504,7 @@ async def test_stopping_says_goaway_lets_streams_end_and_then_cuts() -> None:
         stream = busy.start("GET", "/", end=True)
         left = parked.start("GET", "/park", end=True)
         await until(lambda: server.statistics().requests == 2)
-        stopping = asyncio.ensure_future(server.stop(0.3))
+        stopping = asyncio.ensure_future(server.stop(1))
         await idle.ended.wait()
         assert idle.goaway == ErrorCodes.NO_ERROR
         await until(lambda: busy.goaway is not None)

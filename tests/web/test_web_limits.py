@@ -214,9 +214,11 @@ async def test_slow_clients_are_not_waited_for(start: bytes, rest: bytes, expect
 
         trickling = asyncio.ensure_future(trickle())
         since = loop.time()
-        answer = await connection.ended()
+        # Before the end: what is sent to a connection that closes may reset it.
+        seen = (await connection.answer()).status if expected == 200 else 0
+        refusal = await connection.ended()
         assert 0.1 < loop.time() - since < 1.5
-        assert (status(answer) if answer else 0) == expected
+        assert (status(refusal) if refusal else seen) == expected
         trickling.cancel()
 
 
@@ -272,7 +274,7 @@ async def test_stopping_lets_requests_end_and_then_cuts() -> None:
         await until(lambda: server.statistics().body_bytes == 2)
         loop = asyncio.get_running_loop()
         since = loop.time()
-        stopping = asyncio.ensure_future(server.stop(0.3))
+        stopping = asyncio.ensure_future(server.stop(1))
         assert await idle.ended() == b""
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", server.port)
@@ -285,5 +287,5 @@ async def test_stopping_lets_requests_end_and_then_cuts() -> None:
         assert not parking.cancelled.is_set()
         await stopping
         assert parking.cancelled.is_set()
-        assert loop.time() - since >= 0.3
+        assert loop.time() - since >= 1
         assert await parked.ended() == b""

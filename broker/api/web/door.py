@@ -25,12 +25,19 @@ class Door(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         exchanges = self._exchanges
         if len(exchanges.connections) >= exchanges.limits.connections_max:
-            log.warning("too many connections", connections=len(exchanges.connections))
+            self._log_full()
             transport.write(_TOO_MANY)
             transport.close()
             return
         exchanges.connections.add(self)
         self._deadline_s = asyncio.get_running_loop().time() + exchanges.limits.idle_seconds
+
+    def _log_full(self) -> None:
+        """Once a second: clients that are turned away come back at once."""
+        exchanges, now_s = self._exchanges, asyncio.get_running_loop().time()
+        if now_s >= exchanges.full_logged_s + 1:
+            exchanges.full_logged_s = now_s
+            log.warning("too many connections", connections=len(exchanges.connections))
 
     def data_received(self, data: bytes) -> None:
         self._first += data

@@ -31,7 +31,8 @@ class Connection(Protocol):
 class Exchanges:
     """What all connections of a server share.
 
-    ``tasks``: the requests that are answered now. ``empty``: no connection is left.
+    ``tasks``: the requests that are answered now. ``empty``: no connection is left. ``full_logged_s``: when the log was
+    last told of a connection that was turned away.
     """
 
     handler: Handler
@@ -40,6 +41,7 @@ class Exchanges:
     tasks: "dict[asyncio.Task[None], Body]" = field(default_factory=dict)
     connections: set[Connection] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
+    full_logged_s: float = float("-inf")
 
     def leave(self, connection: Connection) -> None:
         self.connections.discard(connection)

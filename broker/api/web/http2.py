@@ -42,6 +42,7 @@ class Http2Connection(asyncio.Protocol):
         self._working = False
         self._reading = True
         self._streams: dict[int, Stream] = {}
+        self._reset: set[int] = set()
         self._writable = asyncio.Event()
         self._writable.set()
         self._unwritten_bytes = 0
@@ -56,7 +57,6 @@ class Http2Connection(asyncio.Protocol):
             h2.events.RequestReceived: self._request_received,
             h2.events.DataReceived: self._data_received,
             h2.events.StreamEnded: self._stream_ended,
-            h2.events.StreamReset: self._stream_reset,
             h2.events.WindowUpdated: self._window_updated,
             h2.events.RemoteSettingsChanged: self._settings_changed,
         }
@@ -165,7 +165,12 @@ class Http2Connection(asyncio.Protocol):
         if self._gate.goaway:
             self._retiring = True  # the library would let nothing more be answered; what was asked before still is
             return
-        for event in self._h2.receive_data(frames):
+        events = self._h2.receive_data(frames)
+        # The library is ahead of its events: where a reset is among them, nothing can be sent on its stream any more.
+        self._reset = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
+        for stream_id in self._reset:
+            self._drop(stream_id)
+        for event in events:
             if (handle := self._on_event.get(type(event))) is not None:
                 handle(event)
 
@@ -219,6 +224,8 @@ class Http2Connection(asyncio.Protocol):
 
     def _request_received(self, event: h2.events.RequestReceived) -> None:
         stream_id, limits = event.stream_id, self._limits
+        if stream_id in self._reset:
+            return
         if self._retiring:
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)  # clients may send it again elsewhere
             return
@@ -259,9 +266,6 @@ class Http2Connection(asyncio.Protocol):
         stream.deadline_s = NEVER
         stream.request.body = stream.body.complete()
         stream.task = self._exchanges.run(self._serve(event.stream_id, stream), stream.body)
-
-    def _stream_reset(self, event: h2.events.StreamReset) -> None:
-        self._drop(event.stream_id)
 
     def _window_updated(self, event: h2.events.WindowUpdated) -> None:
         if event.stream_id == 0:
