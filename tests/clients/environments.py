@@ -32,10 +32,12 @@ def executable(environment: str, name: str = "python") -> str:
     return str(folder / "bin" / name)
 
 
-def javascript() -> Path:
-    """The folder of the JavaScript programs; skips the test where their packages are not installed."""
+def node(program: str, *arguments: str) -> list[str]:
+    """What runs a JavaScript program; skips the test where its packages are not installed."""
     _needs(JAVASCRIPT / "node_modules" / ".installed")
-    return JAVASCRIPT
+    interpreter = shutil.which("node")
+    assert interpreter is not None
+    return [interpreter, str(JAVASCRIPT / program), *arguments]
 
 
 def golang() -> str:
@@ -67,13 +69,12 @@ def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str,
 
 
 def run(
-    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
+    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float
 ) -> subprocess.CompletedProcess[str]:
     """Runs to its end; nothing is taken from the terminal. Fails when it takes longer than ``seconds_max``."""
     return subprocess.run(
         command,
         env=dict(environment),
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -82,11 +83,9 @@ def run(
     )
 
 
-def output(
-    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
-) -> str:
+def output(command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float) -> str:
     """What a command that must succeed prints."""
-    done = run(command, environment, seconds_max=seconds_max, cwd=cwd)
+    done = run(command, environment, seconds_max=seconds_max)
     assert done.returncode == 0, f"{list(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

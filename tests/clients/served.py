@@ -23,6 +23,8 @@ CREDENTIALS: Final = "".join(
     f'[[credentials]]\naccess_key_id = "{key}"\nsecret_access_key = "{SECRET}"\naccount = "{account}"\n'
     for key, account in ((KEY, ACCOUNT), (OTHER_KEY, OTHER_ACCOUNT))
 )
+CERTIFICATE: Final = Path(__file__).parents[1] / "cli" / "tls" / "server.pem"
+"""Of 127.0.0.1, signed by itself."""
 
 _START_SECONDS_MAX: Final = 30.0
 _STOP_SECONDS_MAX: Final = 30.0
@@ -43,9 +45,12 @@ class Counts:
 
 
 class ServedBroker:
-    """An ephemeral broker; serves when the constructor returns. ``signed``: it verifies signatures."""
+    """An ephemeral broker; serves when the constructor returns.
 
-    def __init__(self, folder: Path, *, signed: bool = True) -> None:
+    ``signed``: it verifies signatures. ``tls``: its AWS endpoint speaks TLS, with CERTIFICATE.
+    """
+
+    def __init__(self, folder: Path, *, signed: bool = True, tls: bool = False) -> None:
         self._log_file = log_file = folder / "log"
         flags = []
         if signed:
@@ -53,6 +58,8 @@ class ServedBroker:
             credentials.touch(0o600)
             credentials.write_text(CREDENTIALS)
             flags += ["--aws-auth", "sigv4", "--aws-credentials-file", str(credentials)]
+        if tls:
+            flags += ["--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE.with_suffix(".key"))]
         listen = [flag for port in ("grpc", "http", "aws") for flag in (f"--{port}", "127.0.0.1:0")]
         command = [sys.executable, "-m", "broker", "serve", "--ephemeral", *listen, "--print-ports"]
         command += ["--disk-free-bytes-min", "0", "--log-level", "warning", *flags]
@@ -62,7 +69,7 @@ class ServedBroker:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
         try:
             ports = json.loads(self._first_line())
-            self.endpoint: str = f"http://{ports['aws']}"
+            self.endpoint: str = f"{'https' if tls else 'http'}://{ports['aws']}"
             self.metrics: str = f"http://{ports['http']}/metrics"
         except BaseException:
             self._process.kill()
@@ -83,6 +90,7 @@ class ServedBroker:
             service,
             REGION,
             endpoint_url=self.endpoint,
+            verify=str(CERTIFICATE) if self.endpoint.startswith("https") else None,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=25),

@@ -10,7 +10,13 @@ from .served import Counts, ServedBroker
 def test_go_does_real_work(broker: ServedBroker, tmp_path: Path) -> None:
     seen = json.loads(output([golang()], variables(tmp_path, broker.endpoint), seconds_max=120.0))
 
-    assert seen["traffic"] == {"sent": 400, "same": True, "wrong": None, "cancelled": True}
+    assert seen["traffic"] == {
+        "http": "HTTP/1.1",
+        "sent": 400,
+        "same": True,
+        "wrong": None,
+        "cancelled": True,
+    }
     assert seen["failures"] == {
         "typed": True,
         "general": True,

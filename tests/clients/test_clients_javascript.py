@@ -1,29 +1,24 @@
 """The AWS SDK for JavaScript v3, and sqs-consumer on top of it. The programs tell what they saw; it is judged here."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .environments import javascript, output, variables
+from .environments import node, output, variables
 from .served import Counts, ServedBroker
 
 _SECONDS_MAX = 60.0
 
 
-def node(broker: ServedBroker, home: Path, *arguments: str) -> Any:
+def told_by(broker: ServedBroker, home: Path, program: str, *arguments: str) -> Any:
     """What a program says, read as JSON."""
-    folder = javascript()
-    interpreter = shutil.which("node")
-    assert interpreter is not None
-    told = variables(home, broker.endpoint)
-    return json.loads(output([interpreter, *arguments], told, seconds_max=_SECONDS_MAX, cwd=folder))
+    return json.loads(output(node(program, *arguments), variables(home, broker.endpoint), seconds_max=_SECONDS_MAX))
 
 
 def test_the_sdk_does_real_work(broker: ServedBroker, tmp_path: Path) -> None:
-    seen = node(broker, tmp_path, "sdk.mjs")
+    seen = told_by(broker, tmp_path, "sdk.mjs")
 
     batches = seen["batches"]
     assert len(set(batches["sent"])) == batches["deleted"] == 200
@@ -66,7 +61,7 @@ def test_sqs_consumer_processes_all_that_can_be_processed(broker: ServedBroker, 
         entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[first : first + 10])]
         assert "Failed" not in sqs.send_message_batch(QueueUrl=url, Entries=entries)
 
-    ledger = node(broker, tmp_path, "consumer.mjs", url, mode, "280")
+    ledger = told_by(broker, tmp_path, "consumer.mjs", url, mode, "280")
 
     assert ledger["errors"] == []
     assert ledger["aborted"] is True

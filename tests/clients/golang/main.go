@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 const (
@@ -193,7 +195,10 @@ func traffic(ctx context.Context, client *sqs.Client) map[string]any {
 		received, found := w.received[id]
 		same = same && found && received == number
 	}
-	return map[string]any{"sent": len(w.sent), "same": same, "wrong": w.wrong, "cancelled": w.cancelled > 0}
+	http := awsmiddleware.GetRawResponse(created.ResultMetadata).(*smithyhttp.Response).Proto
+	return map[string]any{
+		"http": http, "sent": len(w.sent), "same": same, "wrong": w.wrong, "cancelled": w.cancelled > 0,
+	}
 }
 
 func failures(ctx context.Context, client *sqs.Client) map[string]any {
