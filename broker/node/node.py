@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -53,8 +54,16 @@ def serve(config: Config, *, print_ports: bool, ephemeral: bool = False) -> int:
 
     Raises StartupError when it cannot start.
     """
+    _allow_connections()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_serve(config, print_ports=print_ports, ephemeral=ephemeral))
+
+
+def _allow_connections() -> None:
+    """As many open files as the operator lets this process have: each connection needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # what is allowed now must do then
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
