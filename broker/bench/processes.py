@@ -74,21 +74,26 @@ def first_line(process: subprocess.Popen[str], timeout_seconds: float = READY_SE
 
 
 @contextmanager
-def broker_on(data_dir: Path, durability: str) -> Iterator[Server]:
-    """A broker of this installation on the given data directory, on free ports of the loopback."""
-    ports = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", "off", "--print-ports"]
+def broker_on(data_dir: Path, durability: str, *, door: str = "grpc") -> Iterator[Server]:
+    """A broker of this installation on the given data directory, on free ports of the loopback. ``door``: whose address
+    is the target, ``grpc`` or ``aws``."""
+    aws = "127.0.0.1:0" if door == "aws" else "off"
+    ports = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--aws", aws, "--print-ports"]
     command = [sys.executable, "-m", "broker", "serve", "--data-dir", str(data_dir), *ports]
     with child_process(command, {"HEDDLE_DURABILITY": durability, "HEDDLE_LOG_LEVEL": "warning"}) as process:
-        yield Server(json.loads(first_line(process))["grpc"], process.pid, data_dir)
+        yield Server(json.loads(first_line(process))[door], process.pid, data_dir)
 
 
 @contextmanager
-def broker_at(target: str | None, durability: str) -> Iterator[Server]:
-    """The broker at `target`, or a private one with an empty data directory."""
+def broker_at(target: str | None, durability: str, *, door: str = "grpc") -> Iterator[Server]:
+    """The broker at `target`, or a private one with an empty data directory; `door` as for `broker_on`."""
     if target is not None:
         yield Server(target, None)
         return
-    with TemporaryDirectory(prefix="heddle-bench-") as directory, broker_on(Path(directory), durability) as server:
+    with (
+        TemporaryDirectory(prefix="heddle-bench-") as directory,
+        broker_on(Path(directory), durability, door=door) as server,
+    ):
         yield server
 
 

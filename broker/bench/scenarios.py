@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from broker.bench import backlog, dead_letters, duplicates, fairness, idle, mixed, ordered, steady
+from broker.bench.aws import plans
+from broker.bench.aws.plans import lazily
 from broker.bench.compare import Setting
 from broker.bench.measure import Plan
 from broker.bench.rows import Row
@@ -26,4 +28,6 @@ SCENARIOS = {
     "dead-letters": Scenario(dead_letters.PLAN, dead_letters.run),
     "dedup": Scenario(duplicates.PLAN, duplicates.run),
     "fairness": Scenario(fairness.PLAN, fairness.run),
+    "aws": Scenario(plans.AWS, lazily("scenario")),
+    "aws-parked": Scenario(plans.PARKED, lazily("parked")),
 }

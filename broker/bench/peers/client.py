@@ -18,7 +18,9 @@ DRIVERS = {
     "nats": ("broker.bench.peers.nats_jetstream", "NatsJetStream"),
     "rabbitmq-quorum": ("broker.bench.peers.rabbitmq_amqp", "QuorumQueue"),
     "rabbitmq-classic": ("broker.bench.peers.rabbitmq_amqp", "ClassicQueue"),
-    "moto": ("broker.bench.peers.moto_sqs", "MotoSqs"),
+    "moto": ("broker.bench.peers.sqs_over_http", "MotoSqs"),
+    "elasticmq": ("broker.bench.peers.sqs_over_http", "ElasticMqSqs"),
+    "localstack": ("broker.bench.peers.sqs_over_http", "LocalStackSqs"),
 }
 
 

@@ -98,6 +98,32 @@ def _moto(_directory: Path, port: int) -> Launch:
     return Launch([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)])
 
 
+def _elasticmq(_directory: Path, port: int) -> Launch:
+    jars, java = (PEERS_VENV / "elasticmq").absolute(), shutil.which("java")
+    if java is None or not jars.is_dir():
+        raise PeerNotInstalledError("ElasticMQ or java is not installed (make bench-peers-sqs)")
+    where = {"bind-hostname": "127.0.0.1", "bind-port": port}
+    settings = [f"-Drest-sqs.{key}={value}" for key, value in where.items()]
+    settings += ["-Dnode-address.host=127.0.0.1", f"-Dnode-address.port={port}", "-Drest-stats.enabled=false"]
+    return Launch([java, "-cp", f"{jars}/*", *settings, "org.elasticmq.server.Main"])
+
+
+def _localstack(directory: Path, port: int) -> Launch:
+    python = PEERS_VENV / "localstack" / "bin" / "python"
+    if not python.exists():
+        raise PeerNotInstalledError("LocalStack is not installed (make bench-peers-sqs)")
+    env = {
+        "SERVICES": "sqs",
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "LOCALSTACK_HOST": f"127.0.0.1:{port}",
+        "LOCALSTACK_VOLUME_DIR": str(directory),
+        "DISABLE_EVENTS": "1",  # nothing is told to its makers
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "DNS_ADDRESS": "0",
+    }
+    return Launch([str(python.absolute()), "-m", "localstack.runtime.main"], env)
+
+
 PEERS: dict[str, Peer] = {
     "redis": Peer("redis", "appendfsync always: fsync before every answer", ("redis", "hiredis", "uvloop"), _redis),
     "redis-packed": Peer(
@@ -114,7 +140,11 @@ PEERS: dict[str, Peer] = {
         "rabbitmq-classic", "durable classic queue, persistent, confirmed once on disk", ("pika", "uvloop"), _rabbitmq
     ),
     "moto": Peer("moto", "none (moto: memory)", ("moto", "uvloop"), _moto),
+    "elasticmq": Peer("elasticmq", "none (ElasticMQ: memory)", ("uvloop",), _elasticmq),
+    "localstack": Peer("localstack", "none (LocalStack: memory)", ("uvloop",), _localstack),
 }
+SQS_PEERS = ("moto", "elasticmq", "localstack")
+"""Those that `heddle bench aws` can run beside the broker."""
 
 
 def _free_port() -> int:

@@ -1,4 +1,6 @@
-"""moto server: SQS over HTTP in the AWS JSON protocol, ten messages a call. Plain HTTP: botocore would cost more."""
+"""Servers of SQS over HTTP, in the AWS JSON protocol, ten messages a call. Plain HTTP: botocore would cost more.
+
+`heddle bench aws` drives the same servers by a lighter client; this one is for the rows that all peers share."""
 
 import asyncio
 import http.client
@@ -12,14 +14,14 @@ from broker.bench.measure import CountsDisagreeError, Plan
 
 QUEUE = "bench"
 ENTRIES = 10
-AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"  # moto reads only the region
+AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"  # nobody checks it
 
 
-class MotoSqs:
+class SqsOverHttp:
     """Calls in threads, a connection each. Whatever the plan's batch: a call takes ten messages."""
 
-    in_flight_max = 1  # measured: four callers get 107 messages/s, one gets 92 to 97; one keeps its latencies honest
-    fill_messages_max = 1_000
+    in_flight_max = 16
+    fill_messages_max = 100_000
 
     async def open(self, address: str, plan: Plan) -> None:
         self._address = address
@@ -82,3 +84,16 @@ class MotoSqs:
     async def close(self) -> None:
         self._call("DeleteQueue", QueueUrl=self._url)
         self._threads.shutdown()
+
+
+class MotoSqs(SqsOverHttp):
+    in_flight_max = 1  # measured: four callers get 107 messages/s, one gets 92 to 97; one keeps its latencies honest
+    fill_messages_max = 1_000
+
+
+class ElasticMqSqs(SqsOverHttp):
+    """As it is."""
+
+
+class LocalStackSqs(SqsOverHttp):
+    fill_messages_max = 1_000
