@@ -1,4 +1,4 @@
-"""The AWS SDK for JavaScript v3, and sqs-consumer on top of it. The programs tell what they saw; it is judged here."""
+"""The AWS SDKs for JavaScript, v3 and v2, and sqs-consumer. The programs tell what they saw; it is judged here."""
 
 import json
 from pathlib import Path
@@ -45,6 +45,38 @@ def test_the_sdk_does_real_work(broker: ServedBroker, tmp_path: Path) -> None:
     assert errors["batch"]["name"] == "BatchEntryIdsNotDistinct"
     assert errors["batch"]["message"] == "Id same repeated."
     assert (errors["handle"]["name"], errors["handle"]["status"]) == ("ReceiptHandleIsInvalid", 404)
+
+
+@pytest.mark.parametrize(
+    ("version", "content_type", "message"),
+    [
+        ("aws-sdk", "application/x-amz-json-1.0", "The specified queue does not exist."),
+        (
+            "aws-sdk-query",
+            "application/x-www-form-urlencoded; charset=utf-8",
+            "The specified queue does not exist for this wsdl version.",
+        ),
+    ],
+)
+def test_version_2_follows_the_url_of_the_queue(
+    broker: ServedBroker, tmp_path: Path, version: str, content_type: str, message: str
+) -> None:
+    seen = told_by(broker, tmp_path, "sdk2.mjs", version)
+
+    assert seen == {
+        "sent": 50,
+        "same": True,
+        "asSent": True,
+        "Tags": {"by": "v2"},
+        "error": {
+            "code": "AWS.SimpleQueueService.NonExistentQueue",
+            "statusCode": 400,
+            "message": message,
+            "requestId": "string",
+        },
+        "types": [content_type],
+    }
+    assert broker.counts(f"{version}.fifo") == Counts()
 
 
 @pytest.mark.parametrize("mode", ["single", "batch"])
