@@ -102,8 +102,7 @@ class Tenants(Window[Tenant]):
                         return
 
     def _take_quiet(self, count: int, taken: list[int]) -> None:
-        quiet = self._in_turn()
-        while len(taken) < count and quiet:
+        while len(taken) < count and (quiet := self._in_turn()):  # which may be made anew
             sequence, _, tenant = quiet[0]
             if tenant.noisy or tenant.waiting.first != sequence:
                 heappop(quiet)

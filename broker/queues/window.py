@@ -316,6 +316,8 @@ class Window(ABC, Generic[M]):
             if member.waiting.first and member.waiting.remove(sequence):
                 self.waiting -= 1
                 self._flies(member, sequence)
+                if member.waiting.first:  # another is its first now
+                    self._waits(member)
 
     def gone(self, lo: int, hi: int) -> None:
         position = self._blocks.bisect_right(lo) - 1

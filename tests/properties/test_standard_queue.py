@@ -170,7 +170,8 @@ class QueueMachine(RuleBasedStateMachine):
         messages = self.model.messages
         oldest = visible[:count]
         in_flight = self.model.in_flight_by_group()
-        in_flight.update(messages[sequence].group for sequence in oldest if messages[sequence].group)
+        # Whoever is in turn may get noisy by it, and who comes in turn since another is noisy.
+        in_flight.update(messages[each].group for each in {*oldest, *sequences} if messages[each].group)
         self.perhaps_noisy.update(group for group, held in in_flight.items() if held >= self.noisy_messages_min)
         if not self.perhaps_noisy:
             assert sequences == oldest
