@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -28,6 +28,15 @@ _WORK_MAX = 160
 """Changes to runs between two turns of the loop; a slice has 64 steps, and none makes more than two changes."""
 
 
+class InPlace(Executor):
+    """Reads at once: a thread would take as many turns of the loop as it likes."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments, **named))
+        return future
+
+
 class Stage:
     """A stream on a queue of messages that are an entry and a run each."""
 
@@ -40,14 +49,13 @@ class Stage:
             self.send(f"g{number % groups}" if groups else "", str(number))
         self.plane.settle()
         self.plane.now_ms += 1_000
-        self.reader = ThreadPoolExecutor(1)
         self.desk = Desk(
             store=self.plane.store,
             batches=self.plane.batches,
             queues=self.plane.queues,
             now_ms=lambda: self.plane.now_ms,
             default_scope=SCOPE,
-            reader=self.reader,
+            reader=InPlace(),
             queue_url=lambda _scope, queue: queue,
         )
         self.frames: list[pb.ConsumeResponse] = []
@@ -104,7 +112,6 @@ def on_a_stream(
         await body(stage, stream)
         stream.cancel()
         await stage.turns(stream.done)
-        stage.reader.shutdown()
         stage.plane.check_at_rest()
 
     _run(main())
@@ -299,7 +306,6 @@ def test_what_timed_out_and_is_with_others_is_not_held_for_ever(monkeypatch: pyt
         assert 15 < max(held[:100]) == max(held) <= 45
         stream.cancel()
         await stage.turns(stream.done)
-        stage.reader.shutdown()
         stage.plane.check_at_rest()
 
     _run(main())
