@@ -69,12 +69,13 @@ def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str,
 
 
 def run(
-    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float
+    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs to its end; nothing is taken from the terminal. Fails when it takes longer than ``seconds_max``."""
     return subprocess.run(
         command,
         env=dict(environment),
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -83,9 +84,11 @@ def run(
     )
 
 
-def output(command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float) -> str:
+def output(
+    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
+) -> str:
     """What a command that must succeed prints."""
-    done = run(command, environment, seconds_max=seconds_max)
+    done = run(command, environment, seconds_max=seconds_max, cwd=cwd)
     assert done.returncode == 0, f"{list(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -96,8 +96,8 @@ class ServedBroker:
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=25),
         )
 
-    def counts(self, queue_name: str) -> Counts:
-        sqs = self.client()
+    def counts(self, queue_name: str, *, key: str = KEY) -> Counts:
+        sqs = self.client(key=key)
         url = sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
         return Counts(**{name: int(attributes[attribute]) for attribute, name in _COUNTS.items()})
