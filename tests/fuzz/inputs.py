@@ -37,6 +37,10 @@ class Input:
     frames: tuple[bytes, ...]
     leave: str = "half-close"
 
+    @property
+    def kind(self) -> str:
+        return self.method
+
     def __repr__(self) -> str:
         start = self.frames[0][:60] if self.frames else b""
         return f"Input({self.method}, {len(self.frames)} frames, {sum(map(len, self.frames))} bytes, {start!r}...)"
@@ -125,7 +129,7 @@ def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if kind is not None and kind.GetOptions().map_entry:
         keys, values = _values(kind.fields_by_name["key"]), _values(kind.fields_by_name["value"])
         if field.name == "attributes":
-            keys, values = st.sampled_from(_ATTRIBUTES) | keys, st.sampled_from(_ATTRIBUTE_VALUES) | values
+            keys, values = st.sampled_from(ATTRIBUTES) | keys, st.sampled_from(ATTRIBUTE_VALUES) | values
         return st.one_of(st.dictionaries(keys, values, max_size=2), _many_pairs(keys, values))
     one = _scalar(field) if kind is None else messages(kind)
     if not field.is_repeated:
@@ -160,18 +164,18 @@ def _many_ranges(kind: Descriptor, many: int) -> st.SearchStrategy[list[Any]]:
     return st.tuples(st.integers(0, 50), st.sampled_from((0, 1, 2, -1)), lengths, st.integers(0, many)).map(ranges)
 
 
-_TEXTS: Final = (
+TEXTS: Final = (
     "", QUEUE, "/", "//", "\0", "a\0b", "..", "All", ".*", "*", HANDLE, "é" * 200, "\U0010ffff", "\ufffe", "\r\n", "%s",
     "http://127.0.0.1/000000000000/" + QUEUE, "x" * 81, "x" * 9_000, "String", "Number", "Binary", "String.x", "1e9999",
     "-1", "0", "900", "99999999999999999999999", "{}", "[" * 3_000, "AWSTraceHeader", "true", "FifoQueue",
 )  # fmt: skip
-_ATTRIBUTES: Final = (
+ATTRIBUTES: Final = (
     "DelaySeconds", "MaximumMessageSize", "MessageRetentionPeriod", "ReceiveMessageWaitTimeSeconds",
     "VisibilityTimeout", "Policy",
     "RedrivePolicy", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "FifoQueue",
     "SqsManagedSseEnabled",
 )  # fmt: skip
-_ATTRIBUTE_VALUES: Final = (
+ATTRIBUTE_VALUES: Final = (
     "",
     "0",
     "1",
@@ -184,16 +188,16 @@ _ATTRIBUTE_VALUES: Final = (
     '{"a":' + "9" * 5_000 + "}",
     "[" * 3_000,
 )
-_NAMES: Final = tuple(f"made-{number}" for number in range(10))
+NAMES: Final = tuple(f"made-{number}" for number in range(10))
 
 
 def _scalar(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.name == "queue_name":
-        return st.sampled_from((QUEUE, *_NAMES)) | st.sampled_from(_TEXTS)
+        return st.sampled_from((QUEUE, *NAMES)) | st.sampled_from(TEXTS)
     if field.name == "queue_url":
-        return st.sampled_from((QUEUE, QUEUE, QUEUE, *_NAMES)) | st.sampled_from(_TEXTS)
+        return st.sampled_from((QUEUE, QUEUE, QUEUE, *NAMES)) | st.sampled_from(TEXTS)
     if field.type == FieldDescriptor.TYPE_STRING:
-        return st.sampled_from(_TEXTS) | st.text(max_size=20)
+        return st.sampled_from(TEXTS) | st.text(max_size=20)
     if field.type == FieldDescriptor.TYPE_BYTES:
         return st.binary(max_size=50) | st.sampled_from((b"body", b"", b"\0", b"\xff\xfe", b"x" * 20_000))
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -221,21 +225,21 @@ def variant(attack: Input, random: Random) -> Input:
     if not frames:
         return attack
     at = random.randrange(len(frames))
-    kind = random.choice(_MUTATION_KINDS)
+    kind = random.choice(MUTATION_KINDS)
     place = random.randrange(min(2**16, len(frames[at]) + 1))
-    frames[at] = _mutate((frames[at], [(kind, place, random.randrange(256))]))
+    frames[at] = mutate((frames[at], [(kind, place, random.randrange(256))]))
     return Input(attack.method, tuple(frames), attack.leave)
 
 
 def _mutated(source: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    return st.tuples(source, st.lists(_MUTATIONS, min_size=1, max_size=3)).map(_mutate)
+    return st.tuples(source, st.lists(MUTATIONS, min_size=1, max_size=3)).map(mutate)
 
 
-_MUTATION_KINDS: Final = ("flip", "cut", "repeat", "insert", "unknown", "nest")
-_MUTATIONS: Final = st.tuples(st.sampled_from(_MUTATION_KINDS), st.integers(0, 2**16), st.integers(0, 255))
+MUTATION_KINDS: Final = ("flip", "cut", "repeat", "insert", "unknown", "nest")
+MUTATIONS: Final = st.tuples(st.sampled_from(MUTATION_KINDS), st.integers(0, 2**16), st.integers(0, 255))
 
 
-def _mutate(chosen: tuple[bytes, list[tuple[str, int, int]]]) -> bytes:
+def mutate(chosen: tuple[bytes, list[tuple[str, int, int]]]) -> bytes:
     data, steps = chosen
     for kind, place, value in steps:
         at = place % (len(data) + 1)

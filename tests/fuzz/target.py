@@ -42,6 +42,12 @@ class Target:
         self._log_read = 0
         self._handle = HANDLE
 
+    def is_alive(self) -> bool:
+        return self.running.process.poll() is None
+
+    def anonymous_bytes(self) -> int:
+        return self.running.anonymous_bytes()
+
     def renew(self) -> None:
         """Everything works: queues can be made, a message goes in and comes out; a fresh receipt handle."""
         name = pb.CreateQueueRequest(queue_name=QUEUE)

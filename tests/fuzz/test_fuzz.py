@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.api.running import batch_of, queues_stub, raw_stream, until
 from tests.api.streams import ConsumeStream, ProduceStream
+from tests.fuzz.doors import DOORS
 from tests.fuzz.inputs import METHODS, QUEUE, Input, inputs
 from tests.fuzz.target import Target, target
 
-SEEDS = sorted(Path(__file__).with_name("seeds").glob("*.json"))
+SEEDS = DOORS["grpc"].kept()
 MIB = 2**20
 GROWTH_BYTES_MAX = 48 * MIB
 EVERYDAY = settings(
