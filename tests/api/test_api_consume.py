@@ -113,6 +113,36 @@ def test_a_nack_comes_back_at_once_or_later(stub: pb_grpc.QueuesStub, name: str)
         assert delayed.first_received_timestamp_ms == stream.deliveries[0].first_received_timestamp_ms
 
 
+def test_a_nack_of_an_older_delivery_is_passed_over(stub: pb_grpc.QueuesStub) -> None:
+    """It came too late: what it answers is over, and what the stream holds now is another delivery's."""
+    name = "older.fifo"
+    stub.CreateQueue(pb.CreateQueueRequest(queue_name=name, attributes={"FifoQueue": "true"}))
+    for number in range(3):
+        text = str(number)
+        stub.SendMessage(
+            pb.SendMessageRequest(
+                queue_url=name, message_body=text.encode(), message_group_id="g", message_deduplication_id=text
+            )
+        )
+    with consume(stub, name, 10) as stream:
+        older = stream.take(3)
+        base = older[0].base_sequence
+        first, second, whole = ranges((base, base + 1), (base + 1, base + 2), (base, base + 3))
+        stream.send(pb.ConsumeRequest(nacks=[pb.Nack(range=first, delivery_id=older[0].delivery_id)], credit=3))
+        newer = stream.take(3)
+        assert bodies(newer) == [b"0", b"1", b"2"]
+        for delivery in older:
+            stream.settle(pb.ConsumeRequest(nacks=[pb.Nack(range=whole, delivery_id=delivery.delivery_id)]))
+        assert counts(stub, name) == (0, 3, 0)
+        (its_id,) = (
+            delivery.delivery_id for delivery in newer if span(delivery).first <= second.first < span(delivery).end
+        )
+        stream.settle(pb.ConsumeRequest(nacks=[pb.Nack(range=second, delivery_id=its_id, delay_seconds=600)]))
+        stream.settle(pb.ConsumeRequest(acks=[whole]))
+        assert counts(stub, name) == (0, 2, 0)  # the second is back, for later, and the third with it
+    stub.DeleteQueue(pb.DeleteQueueRequest(queue_url=name))
+
+
 def test_an_extension_keeps_and_its_absence_gives_up(stub: pb_grpc.QueuesStub, name: str) -> None:
     """Two seconds: the extension must be there before they are over, on a busy machine too."""
     base = fill(stub, name, 2)

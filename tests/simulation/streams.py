@@ -86,6 +86,8 @@ class ConsumingClient:
         self._context = StreamContext(self._on_frame, lambda: random.uniform(0, 0.5) if slow else 0.0)
         self._held: dict[int, tuple[Entry, str]] = {}
         """By sequence number, with the message id."""
+        self._delivery_ids: dict[int, int] = {}
+        """By sequence number: the last of each message."""
         self._delivered: list[Entry] = []
         self._removals: dict[int, Removal] = {}
         self._requests = 0
@@ -134,6 +136,9 @@ class ConsumingClient:
                 delay_s = random.choice((0, 0, 2))
                 nack = request.nacks.add(delay_seconds=delay_s, unhandled=random.random() < 0.3)
                 nack.range.first, nack.range.end = first, end
+                came_with = {self._delivery_ids[sequence] for sequence in range(first, end)}
+                if len(came_with) == 1 and random.random() < 0.5:
+                    nack.delivery_id = came_with.pop()
                 self._until(entries, delay_s)
                 if nack.unhandled:
                     self._uncount(entries)
@@ -231,5 +236,6 @@ class ConsumingClient:
         if going_back:
             self._uncount([entry])
         self._held[delivery.base_sequence + offset] = (entry, message_id)
+        self._delivery_ids[delivery.base_sequence + offset] = delivery.delivery_id
         self._delivered.append(entry)
         self.received += 1

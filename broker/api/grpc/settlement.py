@@ -108,9 +108,22 @@ class Settlement:
             await self._spend(_STEPS_A_PART, self._pause)
 
     async def _turn_back(self, nack: pb.Nack, now_ms: int) -> None:
-        """What the client holds of a range goes back to the queue, and with it what it holds of the same groups from
-        there on: that has not been handled. The last goes first."""
-        first, end, delay_ms = nack.range.first, nack.range.end, nack.delay_seconds * 1000
+        """What the client holds of a range, or of it by one delivery, goes back."""
+        first, end = nack.range.first, nack.range.end
+        if not nack.delivery_id:
+            await self._turn_back_range(first, end, nack, now_ms)
+        while nack.delivery_id and (held := self._held.last_within(first, end, _PARTS_AT_ONCE)):
+            for lo, hi, delivery_id in reversed(held):
+                if delivery_id == nack.delivery_id:
+                    await self._turn_back_range(lo, hi, nack, now_ms)
+            end = held[0][0]
+            await self._spend(len(held) * _STEPS_A_PART, self._pause)
+        await self._spend(_STEPS_A_PART, self._pause)
+
+    async def _turn_back_range(self, first: int, end: int, nack: pb.Nack, now_ms: int) -> None:
+        """All that the client holds of [first, end) goes back to the queue, and with it what it holds of the same
+        groups from there on: that has not been handled. The last goes first."""
+        delay_ms = nack.delay_seconds * 1000
         seen: set[Group] = set()
         while held := self._held.last_within(first, end, _PARTS_AT_ONCE):
             if isinstance(self._queue, FifoQueue) and self._holder is not None:
@@ -118,7 +131,6 @@ class Settlement:
                     while later := self._held.last_within(max(lo, end), hi, _PARTS_AT_ONCE):
                         await self._return([_Return(*part, False, delay_ms) for part in later], now_ms)
             await self._return([_Return(*part, not nack.unhandled, delay_ms) for part in held], now_ms)
-        await self._spend(_STEPS_A_PART, self._pause)
 
     async def _return(self, returns: list[_Return], now_ms: int) -> None:
         self._take_back(returns)

@@ -636,14 +636,16 @@ class SequenceRange(_message.Message):
     def __init__(self, first: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
 
 class Nack(_message.Message):
-    __slots__ = ("range", "delay_seconds", "unhandled")
+    __slots__ = ("range", "delay_seconds", "unhandled", "delivery_id")
     RANGE_FIELD_NUMBER: _ClassVar[int]
     DELAY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     UNHANDLED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_ID_FIELD_NUMBER: _ClassVar[int]
     range: SequenceRange
     delay_seconds: int
     unhandled: bool
-    def __init__(self, range: _Optional[_Union[SequenceRange, _Mapping]] = ..., delay_seconds: _Optional[int] = ..., unhandled: _Optional[bool] = ...) -> None: ...
+    delivery_id: int
+    def __init__(self, range: _Optional[_Union[SequenceRange, _Mapping]] = ..., delay_seconds: _Optional[int] = ..., unhandled: _Optional[bool] = ..., delivery_id: _Optional[int] = ...) -> None: ...
 
 class Extension(_message.Message):
     __slots__ = ("range", "visibility_timeout")
