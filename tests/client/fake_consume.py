@@ -45,7 +45,8 @@ class ConsumeStream:
                 del queue.messages[sequence]
         for nack in request.nacks:
             for sequence in queue.held_by(self._number, nack.range):
-                queue.give_back(sequence, nack.delay_seconds)
+                if nack.delivery_id in (0, queue.messages[sequence].delivery_id):
+                    queue.give_back(sequence, nack.delay_seconds)
         for extension in request.extensions:
             for sequence in queue.held_by(self._number, extension.range):
                 queue.messages[sequence].visible_at = time.monotonic() + extension.visibility_timeout
@@ -85,6 +86,7 @@ class ConsumeStream:
                     break
                 count += 1
             yield queues_pb2.Delivery(
+                delivery_id=first.delivery_id,
                 base_sequence=base,
                 batch=message_pb2.MessageBatch(messages=[queue.messages[base + i].message for i in range(count)]),
                 first_message_id=first.message_id,

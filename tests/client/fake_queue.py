@@ -30,6 +30,7 @@ class Stored:
     receive_count: int = 0
     visible_at: float = 0.0  # time.monotonic()
     stream: int | None = None  # the Consume stream that holds it
+    delivery_id: int = 0  # by which it does
     receipt_handle: str = ""
     origin_arn: str = ""
 
@@ -37,9 +38,9 @@ class Stored:
     def group(self) -> str:
         return self.message.message_group_id
 
-    def history(self) -> tuple[int, bytes, str]:
+    def history(self) -> tuple[int, int, bytes, str]:
         """What the messages of one delivery have in common."""
-        return self.receive_count, self.message_id[:12], self.origin_arn
+        return self.delivery_id, self.receive_count, self.message_id[:12], self.origin_arn
 
 
 class FakeQueue:
@@ -49,6 +50,7 @@ class FakeQueue:
         self.fifo = name.endswith(".fifo")
         self.messages: dict[int, Stored] = {}
         self.next_sequence = 1
+        self.deliveries = 0
         self.changed = asyncio.Event()
         self.accepted: dict[str, tuple[int, bytes]] = {}  # FIFO: deduplication id -> sequence, message id
         self.attempts: dict[str, list[int]] = {}
@@ -94,8 +96,10 @@ class FakeQueue:
 
     def take(self, limit: int, visibility_timeout: int, stream: int | None = None) -> list[int]:
         taken = self._deliverable(stream)[:limit] if self.fifo else self.visible()[:limit]
+        self.deliveries += 1
         for sequence in taken:
             stored = self.messages[sequence]
+            stored.delivery_id = self.deliveries
             stored.visible_at = time.monotonic() + visibility_timeout
             stored.receive_count += 1
             stored.first_received_timestamp_ms = stored.first_received_timestamp_ms or now_ms()

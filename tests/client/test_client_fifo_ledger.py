@@ -27,7 +27,9 @@ class Desk:
         self.ledger.next_request(0.0)
 
     def deliver(self, base: int, groups: str, confirmed: int = 0) -> list[Message]:
-        response = views_pb2.ConsumeResponseView(deliveries=[view(base, groups)], confirmed_request_id=confirmed)
+        """By a delivery of its own: ids count from 1."""
+        deliveries = [view(base, groups, len(self.delivered) + 1)]
+        response = views_pb2.ConsumeResponseView(deliveries=deliveries, confirmed_request_id=confirmed)
         self.ledger.receive(response, 0.0)
         return list(self.delivered[-1])
 
@@ -41,6 +43,11 @@ class Desk:
         return request
 
 
+def returns(request: queues_pb2.ConsumeRequest) -> list[tuple[int, int, int]]:
+    """What a request gives back: sequence numbers, and by which delivery."""
+    return sorted((nack.range.first, nack.range.end, nack.delivery_id) for nack in request.nacks)
+
+
 def test_a_nack_takes_back_what_is_held_of_its_group_after_it() -> None:
     desk = Desk()
     first, second, other, third = desk.deliver(0, "aaba")
@@ -51,7 +58,9 @@ def test_a_nack_takes_back_what_is_held_of_its_group_after_it() -> None:
         message.ack()
     request = desk.settled()
     assert spans(request.acks) == [(0, 1), (2, 3)]  # acks of what went back are not said
-    assert [(nack.range.first, nack.range.end, nack.delay_seconds) for nack in request.nacks] == [(1, 2, 7)]
+    assert returns(request) == [(1, 2, 1), (3, 4, 1), (9, 10, 2)]
+    assert {(nack.delay_seconds, nack.unhandled) for nack in request.nacks if nack.range.first == 1} == {(7, False)}
+    assert {(nack.delay_seconds, nack.unhandled) for nack in request.nacks if nack.range.first > 1} == {(0, True)}
     assert request.credit == 5
     assert desk.ledger.held == 0
     assert [message.handed_back for message in (first, second, other, third, fourth)] == [
@@ -71,14 +80,17 @@ def test_what_was_taken_back_is_not_handed_out() -> None:
     assert len(second.bodies()) == 1
 
 
-def test_what_the_broker_pushed_before_it_heard_of_the_nack_is_dropped() -> None:
+def test_what_arrives_before_the_broker_heard_of_the_nack_goes_back_by_its_own_delivery() -> None:
+    """It is the broker's again, and passed over there; or the nack came too late, and it is ours to give back."""
     desk = Desk()
     desk.deliver(0, "a")[0].nack()
     assert desk.deliver(1, "ab")[0].sequence == 2
     request = desk.settled()
+    assert returns(request) == [(0, 1, 1), (1, 2, 2)]
     assert desk.deliver(3, "a") == []
     again = desk.deliver(0, "aa", confirmed=request.request_id)
     assert [message.sequence for message in again] == [0, 1]
+    assert returns(desk.settled()) == [(3, 4, 3)]
     assert desk.ledger.held == 3
 
 
@@ -89,10 +101,31 @@ def test_a_delivery_beside_the_confirmation_of_a_nack_is_given_back_once_more() 
     first_nack = desk.settled().request_id
     assert desk.deliver(5, "aa", confirmed=first_nack) == []
     request = desk.settled()
-    assert spans(nack.range for nack in request.nacks) == [(5, 6)]
+    assert returns(request) == [(5, 7, 2)]
     assert desk.deliver(7, "a") == []
     desk.confirm(request.request_id)
+    assert desk.deliver(8, "a") == []  # the seventh is not confirmed yet
     assert [message.sequence for message in desk.deliver(5, "aaa")] == [5, 6, 7]
+
+
+def test_giving_back_in_doubt_ends_when_the_message_comes_beside_every_confirmation() -> None:
+    """The nacked message is gone, and the broker answers each return with a confirmation and the next delivery."""
+    desk = Desk()
+    desk.deliver(0, "aaa")[0].nack()
+    assert desk.deliver(1, "aa", confirmed=desk.settled().request_id) == []
+    again = desk.deliver(1, "aa", confirmed=desk.settled().request_id)
+    assert [message.sequence for message in again] == [1, 2]
+
+
+def test_a_nack_that_was_not_said_when_its_message_comes_again_is_void() -> None:
+    """The timeout was over before the nack: it is another delivery that the client holds now, and settles."""
+    desk = Desk()
+    desk.deliver(0, "a")[0].nack()
+    (again,) = desk.deliver(0, "a")
+    again.ack()
+    request = desk.settled()
+    assert (spans(request.acks), returns(request)) == ([(0, 1)], [])
+    assert desk.ledger.held == 0
 
 
 def test_after_the_confirmation_a_group_may_go_on_elsewhere_in_it() -> None:
@@ -145,6 +178,23 @@ def test_a_delivery_is_settled_in_bulk() -> None:
     desk.deliver(10, "aba")
     desk.delivered[-1].nack(3)
     assert spans(nack.range for nack in desk.settled().nacks) == [(10, 13)]
+
+
+def test_what_is_too_long_for_one_request_is_said_in_several() -> None:
+    """Of a group among others every message is a range of its own, and the broker takes 10,000 of them."""
+    desk = Desk(prefetch=30_000)
+    first, *_ = desk.deliver(0, "ab" * 12_000)
+    first.nack()
+    desk.ledger.stop()
+    requests: list[queues_pb2.ConsumeRequest] = []
+    while not requests or not requests[-1].stop:
+        request = desk.ledger.next_request(0.0)
+        assert request is not None
+        requests.append(request)
+    assert max(len(request.nacks) for request in requests) <= 10_000
+    assert sum(nack.range.end - nack.range.first for request in requests for nack in request.nacks) == 24_000
+    told = [nack.range.first for request in requests for nack in request.nacks if nack.unhandled]
+    assert told == list(range(23_998, 0, -2))
 
 
 def test_on_a_standard_queue_groups_are_tenants_and_nothing_follows() -> None:

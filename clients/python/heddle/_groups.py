@@ -5,14 +5,16 @@ back (a nack, or its visibility timeout), the broker takes back what the stream 
 delivers all of that again, in order. This module does the same on the client's side, at once: what is taken back is not
 handed out any more, and settling it does nothing.
 
-What the broker had pushed before it heard of a nack arrives after it was said, and is the broker's again already: it is
-stale. The group is *returning* until the returned message comes again, or until the broker confirms the nack: messages
-that come after that are meant. Those that come in one response with the confirmation may be either, so that they are
-given back once more.
+A nack names the delivery that it answers, and the broker passes over those that come too late: the message's timeout
+was over, and it is another consumer's, or gone, or was delivered again. So a message that arrives while a nack of an
+earlier one of its group is under way is one of two things: pushed before the broker heard of the nack, and the broker's
+again; or ours, since the nack changed nothing. It is given back in any case, by its own delivery, which is right for
+the second and nothing for the first. What the client returns with a nack is given back so as well: the nacked message
+may be gone, and then the broker takes nothing along.
 
-A nack may come too late: the message's visibility timeout was over, and another consumer has had it. Then the broker
-took nothing back, and what was dropped as stale is still ours. It mostly shows when a later message of the group comes
-first: both are given back, and come again in order. Should nothing later come, the dropped one comes at its timeout.
+That ends. A message that arrives again was not held when it was pushed, nor was anything of its group after it, so that
+nacks of these change nothing any more; and what the broker has confirmed is done. (What comes in one response with a
+confirmation may have been pushed before it.)
 """
 
 from collections import deque
@@ -24,16 +26,15 @@ from heddle._ranges import RangeSet
 
 
 class Arrival(NamedTuple):
-    """What of a delivery is not ours, and what we lose by it. `stale`, `lost`: let go without a word to the broker."""
+    """What of a delivery is not ours, and what we lose by it."""
 
-    stale: RangeSet
-    lost: RangeSet
+    lost: RangeSet  # let go without a word to the broker
     doubtful: RangeSet  # to be nacked
 
 
 @dataclass(slots=True)
 class _Return:
-    """A group that comes again from `sequence` on. `request_id`: the nack's; None: not said yet."""
+    """A group was given back from `sequence` on. `request_id`: the nacks'; None: not said yet."""
 
     sequence: int
     request_id: int | None = None
@@ -45,37 +46,41 @@ class Groups:
     def __init__(self) -> None:
         self._delivery_of: dict[int, Delivery] = {}  # sequence -> what it came with last
         self._line_of: dict[str, deque[int]] = {}  # group -> its held sequences, rising
-        self._returning: dict[str, _Return] = {}
-        self._dropped: dict[str, int] = {}  # group -> the first message that was stale and has not come again
+        self._returning: dict[str, list[_Return]] = {}
 
-    def arrive(self, delivery: Delivery, confirmed_request_id: int) -> Arrival:
-        """Take in a delivery, in whose response the broker confirmed `confirmed_request_id`."""
-        arrival = Arrival(RangeSet(), RangeSet(), RangeSet())
+    def arrive(self, delivery: Delivery) -> Arrival:
+        """Take in a delivery."""
+        arrival = Arrival(RangeSet(), RangeSet())
         for sequence, group in enumerate(delivery.groups(), delivery.base_sequence):
-            returning = self._returning.get(group)
-            if returning is not None and sequence > returning.sequence:
+            if self._is_returning(group, sequence):
                 delivery.returned.add(sequence)
-                said = returning.request_id is not None and returning.request_id <= confirmed_request_id
-                if said:  # from here on, the group comes again with this message
-                    self._returning[group] = _Return(sequence)
-                (arrival.doubtful if said else arrival.stale).add(sequence, sequence + 1)
-                if not said:
-                    self._dropped.setdefault(group, sequence)
-                continue
-            dropped = self._dropped.pop(group, None)
-            if dropped is not None and dropped < sequence:
-                delivery.returned.add(sequence)
-                arrival.doubtful.add(dropped, dropped + 1)
                 arrival.doubtful.add(sequence, sequence + 1)
-                self._returning[group] = _Return(dropped)
+                self._return(group, sequence)
                 continue
-            self._returning.pop(group, None)
-            for lost in self._take(group, sequence):  # it was ours still: its visibility timeout was over
+            for _, lost in self._take(group, sequence):  # it was ours still: its visibility timeout was over
                 if not delivery.base_sequence <= lost < delivery.end_sequence:
                     arrival.lost.add(lost, lost + 1)
             self._delivery_of[sequence] = delivery
             self._line_of.setdefault(group, deque()).append(sequence)
         return arrival
+
+    def _is_returning(self, group: str, sequence: int) -> bool:
+        """Whether a nack of an earlier message may still take this one along, which has just arrived."""
+        if group not in self._returning:
+            return False
+        earlier = [each for each in self._returning[group] if each.sequence < sequence]
+        if earlier:
+            self._returning[group] = earlier
+        else:
+            del self._returning[group]
+        return bool(earlier)
+
+    def _return(self, group: str, sequence: int) -> None:
+        returns = self._returning.setdefault(group, [])
+        if returns and returns[-1].request_id is None:
+            returns[-1].sequence = min(returns[-1].sequence, sequence)
+        else:
+            returns.append(_Return(sequence))
 
     def settle(self, delivery: Delivery, sequence: int) -> bool:
         """Whether this message is held as it came with this delivery; then it is no more."""
@@ -97,50 +102,50 @@ class Groups:
                 held.add(sequence, sequence + 1)
         return held
 
-    def take_back(self, asked: RangeSet) -> RangeSet:
-        """Return these, and all that is held of their groups after them: the result. None of it is held any more."""
-        taken = RangeSet()
+    def take_back(self, asked: RangeSet) -> list[tuple[Delivery, int]]:
+        """Return these, and all that is held of their groups after them: the result, with what each came with. None of
+        it is held any more."""
+        taken: list[tuple[Delivery, int]] = []
         for first, end in asked:
             for sequence in range(first, end):
                 delivery = self._delivery_of.get(sequence)
                 if delivery is None:
                     continue  # went with an earlier one of its group
                 group = delivery.group_of(sequence)
-                self._returning[group] = _Return(sequence)
-                for each in self._take(group, sequence):
-                    taken.add(each, each + 1)
+                self._return(group, sequence)
+                taken.extend(self._take(group, sequence))
         return taken
 
-    def _take(self, group: str, first: int) -> list[int]:
+    def _take(self, group: str, first: int) -> list[tuple[Delivery, int]]:
         """Lets go of the group from `first` on; falling."""
         line = self._line_of.get(group)
         taken = []
         while line and line[-1] >= first:
             sequence = line.pop()
-            self._delivery_of.pop(sequence).returned.add(sequence)
-            taken.append(sequence)
+            delivery = self._delivery_of.pop(sequence)
+            delivery.returned.add(sequence)
+            taken.append((delivery, sequence))
         if line is not None and not line:
             del self._line_of[group]
         return taken
 
     def nacks_said(self, request_id: int) -> None:
-        """What was returned and not said yet is said in this request."""
-        for returning in self._returning.values():
-            if returning.request_id is None:
-                returning.request_id = request_id
+        """What was returned and not said yet is said with this request."""
+        for returns in self._returning.values():
+            if returns[-1].request_id is None:
+                returns[-1].request_id = request_id
 
     def confirmed(self, request_id: int) -> None:
-        """The broker has done what was said up to this request: whatever comes now is meant."""
-        if self._returning:
-            self._returning = {
-                group: returning
-                for group, returning in self._returning.items()
-                if returning.request_id is None or returning.request_id > request_id
-            }
+        """The broker has done what was said up to this request."""
+        for group, returns in list(self._returning.items()):
+            left = [each for each in returns if each.request_id is None or each.request_id > request_id]
+            if left:
+                self._returning[group] = left
+            else:
+                del self._returning[group]
 
     def clear(self) -> None:
         """The broker has everything back."""
         self._delivery_of.clear()
         self._line_of.clear()
         self._returning.clear()
-        self._dropped.clear()

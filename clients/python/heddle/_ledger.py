@@ -17,7 +17,7 @@ and the visibility timeout that the client itself asked for; the broker's clock 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
+from itertools import islice
 from threading import RLock
 from typing import Final
 
@@ -26,11 +26,13 @@ from heddle._errors import HeddleError
 from heddle._groups import Groups
 from heddle._leases import VISIBILITY_TIMEOUT_SECONDS_MAX, Leases
 from heddle._model import is_fifo
+from heddle._notes import NOTHING, Kind, Note, without_nacks
 from heddle._ranges import Range, RangeSet
 from heddle.v1 import queues_pb2, views_pb2
 
 SETTLE_LINGER_SECONDS: Final = 0.003  # ours: an ack waits so long for company
 PREFETCH_MAX: Final = 120_000  # Amazon SQS: messages in flight on one queue
+_PIECES_A_REQUEST: Final = 5_000  # the broker takes 10,000 ranges in one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +49,6 @@ class ConsumeOptions:
             raise ValueError(f"prefetch is {self.prefetch}, must be 1 to {PREFETCH_MAX}")
         if self.visibility_timeout is not None:
             _checked_seconds(self.visibility_timeout)
-
-
-class _Kind(IntEnum):
-    ACK = 1
-    NACK = 2
-    EXTEND = 3
-
-
-class _Note:
-    """What the application said of [first, end)."""
-
-    __slots__ = ("end", "first", "kind", "seconds")
-
-    def __init__(self, kind: _Kind, first: int, end: int, seconds: int) -> None:
-        self.kind = kind
-        self.first = first
-        self.end = end
-        self.seconds = seconds
-
-
-_NOTHING: Final = _Note(_Kind.NACK, 0, 0, 0)  # never extended: only acks are
 
 
 class Ledger:
@@ -95,8 +76,8 @@ class Ledger:
         self._leases = Leases(options.visibility_timeout or 0 if options.auto_extend else 0)
         self._groups = Groups() if is_fifo(queue_url) else None
         self._holds_across_streams = self._keep and self._groups is None  # FIFO: only who was delivered may settle
-        self._notes: list[_Note] = []
-        self._last = _NOTHING
+        self._notes: list[Note] = []
+        self._last = NOTHING
         self._noted = 0  # messages in _notes, counted as often as they were noted
         self._noted_at: float | None = None
         self._last_request_id = 0
@@ -115,18 +96,18 @@ class Ledger:
             if self._groups is not None and not self._groups.settle(delivery, sequence):
                 return
             last = self._last
-            if last.end == sequence and last.kind is _Kind.ACK and delivery.epoch is self._epoch:
+            if last.end == sequence and last.kind is Kind.ACK and delivery.epoch is self._epoch:
                 last.end = sequence + 1
                 self._noted = noted = self._noted + 1
                 if noted == self._settle_at_once:
                     self.wake()
             else:
-                self._note(delivery.epoch, _Note(_Kind.ACK, sequence, sequence + 1, 0))
+                self._note(delivery.epoch, Note(Kind.ACK, sequence, sequence + 1, 0))
 
     def ack_range(self, delivery: Delivery, first: int, end: int) -> None:
         """Note that all of [first, end) is done."""
         if self._groups is None:
-            self._note(delivery.epoch, _Note(_Kind.ACK, first, end, 0))
+            self._note(delivery.epoch, Note(Kind.ACK, first, end, 0))
             return
         for sequence in range(first, end):
             self.ack(delivery, sequence)
@@ -136,15 +117,18 @@ class Ledger:
         delay_seconds = _checked_seconds(delay_seconds)
         with self._lock:
             if self._groups is None:
-                self._note(delivery.epoch, _Note(_Kind.NACK, first, end, delay_seconds))
+                self._note(delivery.epoch, Note(Kind.NACK, first, end, delay_seconds))
                 return
             asked = self._groups.held(delivery, first, end)
             for piece in asked:
-                self._note(delivery.epoch, _Note(_Kind.NACK, *piece, delay_seconds))
-            followers = self._groups.take_back(asked)
-            for piece in asked:
-                followers.remove(*piece)
-            self._drop(followers)
+                self._note(delivery.epoch, Note(Kind.NACK, *piece, delay_seconds, delivery_id=delivery.delivery_id))
+            for came_with, sequence in self._groups.take_back(asked):
+                if not asked.overlap(sequence, sequence + 1):
+                    self._return_unhandled(came_with, sequence, sequence + 1)
+
+    def _return_unhandled(self, delivery: Delivery, first: int, end: int) -> None:
+        note = Note(Kind.NACK, first, end, 0, delivery_id=delivery.delivery_id, unhandled=True)
+        self._note(delivery.epoch, note)
 
     def extend(self, delivery: Delivery, first: int, end: int, seconds: int) -> None:
         """Note that [first, end) is to stay in flight for `seconds`, and is the application's to extend from now on."""
@@ -152,9 +136,9 @@ class Ledger:
         with self._lock:
             pieces = [(first, end)] if self._groups is None else self._groups.held(delivery, first, end)
             for piece in pieces:
-                self._note(delivery.epoch, _Note(_Kind.EXTEND, *piece, seconds))
+                self._note(delivery.epoch, Note(Kind.EXTEND, *piece, seconds))
 
-    def _note(self, epoch: Epoch, note: _Note) -> None:
+    def _note(self, epoch: Epoch, note: Note) -> None:
         with self._lock:
             if epoch is not self._epoch or self.finished:
                 return  # the broker has it back already and will deliver it again
@@ -218,7 +202,7 @@ class Ledger:
             if extend:
                 for piece in self._leases.take_due(now, self._held, self._unattended):
                     request.extensions.add(range=_wire_range(piece), visibility_timeout=self._visibility_timeout)
-            if self._stopping:
+            if self._stopping and not self._notes:
                 self._stop(request)
             request.credit = self._take_credit()
             self._number(request)
@@ -238,28 +222,24 @@ class Ledger:
                 delivery = Delivery(self, self._epoch, view)
                 first, end = delivery.base_sequence, delivery.end_sequence
                 self._granted -= end - first
+                if self._groups is not None and self._held.overlap(first, end):
+                    self._notes = without_nacks(self._notes, first, end)
                 self._held.add(first, end)
                 self._unattended.remove(first, end)
                 if self._groups is not None:
-                    self._sort(delivery, response.confirmed_request_id, self._groups)
+                    self._sort(delivery, self._groups)
                 self._leases.add(first, end, now)
                 self._deliver(delivery)
             if self._groups is not None:
                 self._groups.confirmed(response.confirmed_request_id)
 
-    def _sort(self, delivery: Delivery, confirmed_request_id: int, groups: Groups) -> None:
+    def _sort(self, delivery: Delivery, groups: Groups) -> None:
         """Keep of a delivery what is ours."""
-        arrival = groups.arrive(delivery, confirmed_request_id)
-        self._drop(arrival.stale)
-        self._drop(arrival.lost)
-        for piece in arrival.doubtful:
-            self._held.add(*piece)  # one may have been dropped before
-            self._note(delivery.epoch, _Note(_Kind.NACK, *piece, 0))
-
-    def _drop(self, pieces: RangeSet) -> None:
-        """What the broker has back without being told."""
-        for piece in pieces:
+        arrival = groups.arrive(delivery)
+        for piece in arrival.lost:
             self._let_go(*piece)
+        for piece in arrival.doubtful:
+            self._return_unhandled(delivery, *piece)
 
     def disconnected(self, error: HeddleError) -> None:
         """The stream ended. Well, if it was told to and everything was confirmed; otherwise another one follows."""
@@ -298,7 +278,7 @@ class Ledger:
 
     def _clear_notes(self) -> None:
         self._notes = []
-        self._last = _NOTHING
+        self._last = NOTHING
         self._noted = 0
         self._noted_at = None
 
@@ -314,32 +294,52 @@ class Ledger:
         self._unconfirmed.clear()
 
     def _settle(self, request: queues_pb2.ConsumeRequest) -> None:
-        """Compare the notes with what is held, in the order in which they were made."""
-        acked = RangeSet()
+        """Compare the notes with what is held, in the order in which they were made. Those that would make the request
+        too long are left for the next one."""
+        acked, pieces, looked_at = RangeSet(), 0, 0
         for note in self._notes:
-            if note.kind is _Kind.EXTEND:
-                for first, end in self._held.overlap(note.first, note.end):
-                    self._unattended.add(first, end)
-                    request.extensions.add(range=_wire_range((first, end)), visibility_timeout=note.seconds)
-                continue
-            for first, end in self._let_go(note.first, note.end):
-                if note.kind is _Kind.ACK:
-                    acked.add(first, end)
-                else:
-                    request.nacks.add(range=_wire_range((first, end)), delay_seconds=note.seconds)
+            if pieces >= _PIECES_A_REQUEST:
+                break
+            looked_at += 1
+            pieces += self._say(note, request, acked)
         request.acks.extend(_wire_range(piece) for piece in acked)
+        if looked_at < len(self._notes):
+            self._notes = self._notes[looked_at:]
+            self._noted = sum(note.end - note.first for note in self._notes)
+            return
         if self._groups is not None:
             self._groups.nacks_said(self._last_request_id + 1)
         self._clear_notes()
+
+    def _say(self, note: Note, request: queues_pb2.ConsumeRequest, acked: RangeSet) -> int:
+        """Returns in how many pieces."""
+        if note.kind is Kind.EXTEND:
+            pieces = self._held.overlap(note.first, note.end)
+            for first, end in pieces:
+                self._unattended.add(first, end)
+                request.extensions.add(range=_wire_range((first, end)), visibility_timeout=note.seconds)
+            return len(pieces)
+        pieces = self._let_go(note.first, note.end)
+        for first, end in pieces:
+            if note.kind is Kind.ACK:
+                acked.add(first, end)
+                continue
+            nack = request.nacks.add(delay_seconds=note.seconds, unhandled=note.unhandled)
+            nack.range.first, nack.range.end, nack.delivery_id = first, end, note.delivery_id
+        return len(pieces)
 
     def _let_go(self, first: int, end: int) -> list[Range]:
         self._unattended.remove(first, end)
         return self._held.remove(first, end)
 
     def _stop(self, request: queues_pb2.ConsumeRequest) -> None:
+        """Return what is held; with the last of it, stop."""
+        for piece in islice(list(self._held), _PIECES_A_REQUEST):
+            request.nacks.add(range=_wire_range(piece))
+            self._held.remove(*piece)
+        if len(self._held):
+            return
         request.stop = True
-        request.nacks.extend(queues_pb2.Nack(range=_wire_range(piece)) for piece in self._held)
-        self._held.clear()
         self._leases.clear()
         self._stop_sent = True
 
