@@ -27,6 +27,7 @@ CallLater = Callable[[Callable[[], None]], object]
 """Runs a function on the main thread, later: a loop's ``call_soon`` or the like."""
 
 
+_SCAN_AHEAD: Final = 8  # records read beyond those wanted, where some may be deleted
 _GATHER_SECONDS_MAX: Final = 0.002
 _QUIET_TURN_SECONDS: Final = 0.00004
 _QUIET_TURNS: Final = 2
@@ -173,25 +174,27 @@ class Store:
         self, table: Table, start: bytes, stop: bytes, *, limit: int, reverse: bool = False
     ) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records of [start, stop), in key order, or from the end when ``reverse``."""
-        overlay: dict[bytes, bytes | None] = {}
-        for batch in (self._in_flight, self._open):
-            if batch is not None:
-                rows = batch.tables.get(table, {})
-                overlay.update((key, value) for key, value in rows.items() if start <= key < stop)
-        if not overlay:
+        layers = [batch for batch in (self._open, self._in_flight) if batch is not None and table in batch.tables]
+        if not layers:
             return self.engine.scan(table, start, stop, limit=limit, reverse=reverse)
-        # Records that the overlay deletes take up places, so ask for that many more.
-        merged: dict[bytes, bytes | None] = dict(
-            self.engine.scan(table, start, stop, limit=limit + len(overlay), reverse=reverse)
-        )
-        if len(merged) == limit + len(overlay):
-            # Past the last record read, the engine may hold more: what the overlay has there is not next in order.
-            edge = min(merged) if reverse else max(merged)
-            overlay = {k: v for k, v in overlay.items() if (k >= edge if reverse else k <= edge)}
-        merged.update(overlay)
-        found = [(key, value) for key, value in merged.items() if value is not None]
-        found.sort(reverse=reverse)
-        return found[:limit]
+        found: dict[bytes, bytes] = {}
+        for batch in layers:
+            for key in batch.put_keys(table, start, stop):
+                value = self.pending(table, key)
+                if value is not None:
+                    found[key] = value
+        stored, ask = 0, limit + _SCAN_AHEAD
+        while stored < limit:
+            rows = self.engine.scan(table, start, stop, limit=ask, reverse=reverse)
+            for key, value in rows:  # but for those that the layers have put anew, or deleted
+                if not any(key in batch.tables[table] for batch in layers):
+                    found[key] = value
+                    stored += 1
+            if len(rows) < ask:
+                break
+            start, stop = (start, rows[-1][0]) if reverse else (rows[-1][0] + b"\0", stop)
+            ask *= 2
+        return sorted(found.items(), reverse=reverse)[:limit]
 
     # --- durability
 

@@ -5,6 +5,7 @@ machine. Never: anything that depends on what is in the store already.
 """
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, Self
 
@@ -18,25 +19,40 @@ FORMAT_VERSION: Final = 1
 class WriteBatch:
     """Puts and deletes in the order of their first writing; a later write of a key replaces the earlier one."""
 
-    __slots__ = ("nbytes", "tables")
+    __slots__ = ("_put_keys", "_put_keys_sorted", "nbytes", "tables")
 
     def __init__(self) -> None:
         self.tables: dict[Table, dict[bytes, bytes | None]] = {}
+        self._put_keys: dict[Table, list[bytes]] = {}  # in the order of their first writing, and
+        self._put_keys_sorted: dict[Table, list[bytes]] = {}  # as many of them as when they were last asked for
         self.nbytes = 0
         """Bytes of the values written, those replaced included: what back-pressure counts."""
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
-        try:
-            self.tables[table][key] = value
-        except KeyError:
-            self.tables[table] = {key: value}
+        rows = self.tables.get(table)
+        if rows is None:
+            self.tables[table], self._put_keys[table] = {key: value}, [key]
+        else:
+            if rows.get(key) is None:
+                self._put_keys[table].append(key)
+            rows[key] = value
         self.nbytes += len(value)
 
     def delete(self, table: Table, key: bytes) -> None:
-        try:
-            self.tables[table][key] = None
-        except KeyError:
-            self.tables[table] = {key: None}
+        rows = self.tables.get(table)
+        if rows is None:
+            self.tables[table], self._put_keys[table] = {key: None}, []
+        else:
+            rows[key] = None
+
+    def put_keys(self, table: Table, start: bytes, stop: bytes) -> list[bytes]:
+        """Keys of [start, stop) in order that were put, those deleted since included. Sorted once after each change, so
+        that many looks at a batch of many deletes cost little."""
+        written = self._put_keys.get(table, [])
+        in_order = self._put_keys_sorted.get(table, [])
+        if len(in_order) != len(written):
+            in_order = self._put_keys_sorted[table] = sorted(written)
+        return in_order[bisect_left(in_order, start) : bisect_left(in_order, stop)]
 
     def __bool__(self) -> bool:
         return bool(self.tables)
