@@ -29,5 +29,6 @@ SCENARIOS = {
     "dedup": Scenario(duplicates.PLAN, duplicates.run),
     "fairness": Scenario(fairness.PLAN, fairness.run),
     "aws": Scenario(plans.AWS, lazily("scenario")),
+    "aws-cost": Scenario(plans.COST, lazily("cost")),
     "aws-parked": Scenario(plans.PARKED, lazily("parked")),
 }

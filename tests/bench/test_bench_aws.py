@@ -9,12 +9,13 @@ import orjson
 import pytest
 
 from broker.api.web import Request, Response, WebServer
-from broker.bench.aws import parked
+from broker.bench.aws import cost, parked
 from broker.bench.aws.calls import CONSUME, OPERATIONS, measure
 from broker.bench.aws.in_process import InProcess
 from broker.bench.aws.plans import AWS
 from broker.bench.aws.queue import request_bytes
 from broker.bench.aws.scenario import kinds, name_of
+from broker.bench.aws.wired import Wired
 from broker.bench.measure import CountsDisagreeError, Measured, Plan
 from broker.bench.processes import Server
 
@@ -110,3 +111,25 @@ def test_parked_calls_are_woken_one_by_one() -> None:
     assert quiet.extra["queues"] == 3
     assert woken.messages > 0
     assert woken.p50_ms is not None
+
+
+def test_the_parts_of_a_call_make_up_its_cost() -> None:
+    found = asyncio.run(cost.measure_costs(1000, 2))
+    assert set(found) == set(cost.OPERATIONS)
+    for costs in found.values():
+        assert tuple(costs) == cost.STAGES
+        parts = [value for stage, value in costs.items() if stage not in {"total_us", "sign_sigv4_us"}]
+        assert sum(parts) == pytest.approx(costs["total_us"], abs=1)
+        assert min(costs["http_parse_us"], costs["plane_us"], costs["sign_sigv4_us"]) > 0
+
+
+def test_connections_without_sockets_answer_as_those_with() -> None:
+    async def main() -> list[bytes]:
+        async def handle(request: Request) -> Response:
+            return Response(200, (), request.body)
+
+        return await Wired(handle, 2).exchange([request_bytes("h", "A", {"n": number}) for number in (1, 2)])
+
+    first, second = asyncio.run(main())
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (first[-7:], second[-7:]) == (b'{"n":1}', b'{"n":2}')

@@ -10,7 +10,7 @@ from broker.bench.measure import Plan
 from broker.bench.rows import Row, skipped_row
 
 AWS: Final = Plan(messages=10**12, size_bytes=1000, batch=10, in_flight=64, seconds=4.0)
-COST: Final = Plan(messages=30 * 64, size_bytes=1000, batch=10, in_flight=64, seconds=10.0)
+COST: Final = Plan(messages=60, size_bytes=1000, batch=10, in_flight=64, seconds=10.0)  # messages: lots of 64 calls
 PARKED: Final = Plan(messages=1000, size_bytes=1000, batch=1, in_flight=2000, seconds=25.0)
 
 Run = Callable[[Plan, Setting], Iterator[Row]]
