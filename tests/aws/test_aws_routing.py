@@ -210,3 +210,10 @@ def test_the_first_action_counts(app: App, body: bytes, status: int) -> None:
     answer = app.answer(Request("POST", "/", headers, body))
     assert answer.status == status
     assert (b"ListQueuesResponse" in body_of(answer)) is (status == 200)
+
+
+@pytest.mark.parametrize("headers", [{}, {"host": ""}])
+def test_queue_urls_have_a_host_even_if_the_request_has_none(app: App, headers: dict[str, str]) -> None:
+    told = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.CreateQueue", **headers}
+    answer = app.answer(Request("POST", "/", told, b'{"QueueName": "q"}'))
+    assert members(answer)["QueueUrl"] == "http://localhost/000000000000/q"

@@ -160,4 +160,5 @@ def _items(body: bytes) -> int:
 
 
 def _base_url(request: Request) -> str:
-    return f"{request.scheme}://{request.headers.get('host', 'localhost')}"
+    """As the caller wrote it; HTTP/1.1 lets it be empty."""
+    return f"{request.scheme}://{request.headers.get('host') or 'localhost'}"
