@@ -2,14 +2,13 @@
 
 import json
 from base64 import b64decode
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from .environments import PROGRAMS, executable, output, variables
 from .ledger import Ledger
 from .served import KEY, REGION, SECRET, Counts, ServedBroker
-from .worker import running_worker
+from .worker import killed_worker, running_worker
 
 _SECONDS_MAX: Final = 120.0
 _OUTCOMES: Final = {
@@ -38,9 +37,9 @@ def environment(broker: ServedBroker, home: Path, ledger: Ledger, queue: str, **
     }
 
 
-def worker(told: dict[str, str], log_file: Path) -> AbstractContextManager[None]:
-    command = [executable("celery", "celery"), "-A", "celery_tasks", "worker", "--concurrency", "2"]
-    return running_worker([*command, "--loglevel", "WARNING"], told, log_file)
+def worker() -> list[str]:
+    command = [executable("celery", "celery"), "-A", "celery_tasks", "worker"]
+    return [*command, "--concurrency", "2", "--loglevel", "WARNING"]
 
 
 def send(told: dict[str, str], tasks: list[tuple[int, str]]) -> None:
@@ -53,13 +52,35 @@ def test_a_thousand_tasks_on_a_queue_that_celery_makes(broker: ServedBroker, tmp
     expected = {number: _OUTCOMES[kind] for number, kind in tasks}
     with Ledger(tmp_path / "ledger") as ledger:
         told = environment(broker, tmp_path, ledger, "celery-made")
-        with worker(told, tmp_path / "log"):
+        with running_worker(worker(), told, tmp_path / "log"):
             send(told, tasks)
             ledger.wait_executions(sum(map(len, expected.values())), seconds_max=_SECONDS_MAX)
         ledger.read_nowait()
 
         assert ledger.outcomes == expected
     assert broker.counts("celery-made") == Counts()
+
+
+def test_what_a_killed_worker_held_comes_back(broker: ServedBroker, tmp_path: Path) -> None:
+    tasks = [(number, "ok") for number in range(400)]
+    with Ledger(tmp_path / "ledger") as ledger:
+        told = environment(broker, tmp_path, ledger, "celery-killed", visibility_timeout=5)
+        send(told, tasks)
+        with killed_worker(worker(), told, tmp_path / "log"):
+            ledger.wait_executions(100, seconds_max=_SECONDS_MAX)
+        ledger.read_nowait()
+        assert len(ledger.outcomes) < len(tasks)
+        left = broker.counts("celery-killed")
+        assert left.in_flight > 0  # executed or not, not acknowledged
+
+        with running_worker(worker(), told, tmp_path / "log"):
+            ledger.wait_executions(ledger.executions + left.visible + left.in_flight, seconds_max=_SECONDS_MAX)
+        ledger.read_nowait()
+
+        assert sorted(ledger.outcomes) == [number for number, _ in tasks]
+        again = sum(len(outcomes) - 1 for outcomes in ledger.outcomes.values())
+        assert again <= left.in_flight
+    assert broker.counts("celery-killed") == Counts()
 
 
 def test_predefined_queues_dead_letter_what_is_rejected(broker: ServedBroker, tmp_path: Path) -> None:
@@ -85,7 +106,7 @@ def test_predefined_queues_dead_letter_what_is_rejected(broker: ServedBroker, tm
         told = environment(
             broker, tmp_path, ledger, "celery-predefined", predefined_queues={"celery-predefined": predefined}
         )
-        with worker(told, tmp_path / "log"):
+        with running_worker(worker(), told, tmp_path / "log"):
             send(told, tasks)
             ledger.wait_executions(sum(map(len, expected.values())), seconds_max=_SECONDS_MAX)
             for _ in rejected:  # the worker's polls are what moves them
