@@ -228,7 +228,7 @@ def test_a_move_task_is_cancelled(stub: pb_grpc.QueuesStub, name: str, dead: str
         (task,) = stub.ListMessageMoveTasks(pb.ListMessageMoveTasksRequest(source_arn=source)).results
         return str(task.status)
 
-    until(lambda: status() == "CANCELLED", 5)
+    until(lambda: status() == "CANCELLED")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.api.running import CALL_SECONDS_MAX, batch_of, reason
 from tests.api.streams import ConsumeStream, ProduceStream, bodies, span
 
 REFUSALS = {"heddle.StorageFull", "InternalFailure"}
-_NOTICED_SECONDS_MAX = 5.0
+_NOTICED_SECONDS_MAX = 15.0
 _STATUSES = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 
 

@@ -55,7 +55,7 @@ def test_a_termination_in_the_middle_of_everything(tmp_path: Path) -> None:
             assert running.terminate(STOP_SECONDS_MAX + 10) == 0
             took = time.monotonic() - started
             for poll in polls:
-                assert list(poll.result(5).messages) == []
+                assert list(poll.result(STOP_SECONDS_MAX).messages) == []
             assert idle.status() == grpc.StatusCode.OK
             assert holding.status() == grpc.StatusCode.OK
             assert quiet.status() == grpc.StatusCode.UNAVAILABLE
@@ -78,7 +78,7 @@ def test_a_termination_in_the_middle_of_everything(tmp_path: Path) -> None:
         assert counts(stub, "held") == (1, 0, 0)
         drain(stub, account, visible)
         assert account.acknowledged <= account.received
-        assert restarted.terminate(5) == 0
+        assert restarted.terminate(15) == 0
 
 
 @pytest.mark.parametrize("watching", ["health", "reflection"])
@@ -124,4 +124,4 @@ def test_a_kill_loses_nothing_and_a_restart_is_quick(tmp_path: Path) -> None:
         )
         drain(stub, account, counts(stub, "q")[0])
         assert account.acknowledged <= account.received
-        assert restarted.terminate(5) == 0
+        assert restarted.terminate(15) == 0

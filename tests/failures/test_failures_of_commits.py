@@ -37,7 +37,7 @@ def test_a_failing_disk_ends_the_process_and_loses_nothing(tmp_path: Path) -> No
             assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
             assert reason(failed.value) == "InternalFailure"
             assert "nothing of it was kept" in (failed.value.details() or "")
-            assert running.process.wait(5) == 1
+            assert running.process.wait(15) == 1
             assert consume.status() in {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
         assert "Input/output error" in running.log()
         assert "Traceback" not in running.log()
