@@ -8,6 +8,7 @@ from broker.api.web.limits import WebLimits
 from broker.api.web.messages import Request
 
 _INFLATE_STEP_BYTES: Final = 262_144  # about 1 ms of inflating; then the loop's other work has its turn
+_SMALL_BYTES_MAX: Final = 1_048_576
 _WINDOW_BITS: Final = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # deflate: with zlib's header, or raw
 
 
@@ -20,15 +21,20 @@ class Refused(Exception):
 
 
 class Budget:
-    """The bytes of all bodies that are held at once, over all connections."""
+    """The bytes of all bodies that are held at once, over all connections.
+
+    A quarter is for small ones alone: a few clients that take their time over large ones do not shut out the others.
+    """
 
     def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
+        self._bytes_max, self._large_bytes_max = bytes_max, bytes_max * 3 // 4
         self.bytes = 0
 
-    def take(self, size_bytes: int) -> None:
-        """Raises Refused (503) when there is no room: the client tries again."""
-        if self.bytes + size_bytes > self._bytes_max:
+    def take(self, size_bytes: int, taken_bytes: int = 0) -> None:
+        """``taken_bytes``: for the same body before. Raises Refused (503) when there is no room: the client tries
+        again."""
+        is_small = taken_bytes + size_bytes <= _SMALL_BYTES_MAX
+        if self.bytes + size_bytes > (self._bytes_max if is_small else self._large_bytes_max):
             raise Refused(503, "too many bytes of requests are under way", retry_after_seconds=1)
         self.bytes += size_bytes
 
@@ -38,21 +44,23 @@ class Budget:
 
 
 class Body:
-    """One body as it arrives. ``charged``: what it took from the budget; whoever holds the body last gives it back."""
+    """One body as it arrives. ``charged``: what it took from the budget; whoever holds the body last gives it back.
+    ``answer_bytes``: of the answer to its request, charged elsewhere."""
 
-    __slots__ = ("_budget", "_bytes_max", "_data", "charged")
+    __slots__ = ("_budget", "_bytes_max", "_data", "answer_bytes", "charged")
 
     def __init__(self, budget: Budget, bytes_max: int) -> None:
         self._budget, self._bytes_max = budget, bytes_max
         self._data: bytes | bytearray = b""
         self.charged = 0
+        self.answer_bytes = 0
 
     def add(self, piece: bytes) -> None:
         """Raises Refused: 413 for a body over its bound, 503 without room."""
         size_bytes = len(piece)
         if self.charged + size_bytes > self._bytes_max:
             raise Refused(413, "the body is too large")
-        self._budget.take(size_bytes)
+        self._budget.take(size_bytes, self.charged)
         self.charged += size_bytes
         if not self._data:
             self._data = piece  # most bodies come in one piece, which is then not copied
@@ -120,7 +128,7 @@ async def _inflate(
             raise zlib.error("truncated")
         if len(inflated) + len(piece) > bytes_max:
             raise Refused(413, "the inflated body is too large")
-        budget.take(len(piece))
+        budget.take(len(piece), len(inflated))
         inflated += piece
         if data := decompressor.unconsumed_tail:
             await asyncio.sleep(0)

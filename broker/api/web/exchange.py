@@ -31,17 +31,21 @@ class Connection(Protocol):
 class Exchanges:
     """What all connections of a server share.
 
-    ``tasks``: the requests that are answered now. ``empty``: no connection is left. ``full_logged_s``: when the log was
-    last told of a connection that was turned away.
+    ``tasks``: the requests that are answered now. ``unread``: the bytes of their answers until clients have taken them.
+    ``empty``: no connection is left. ``full_logged_s``: when the log was last told of a connection turned away.
     """
 
     handler: Handler
     limits: WebLimits
     budget: Budget
+    unread: Budget = field(init=False)
     tasks: "dict[asyncio.Task[None], Body]" = field(default_factory=dict)
     connections: set[Connection] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     full_logged_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.unread = Budget(self.limits.unread_bytes_max)
 
     def leave(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -56,7 +60,9 @@ class Exchanges:
         return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.pop(task).release()
+        body = self.tasks.pop(task)
+        body.release()
+        self.unread.give(body.answer_bytes)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("answering a request failed", exc_info=error)
 
@@ -66,19 +72,30 @@ class Exchanges:
         Raises CancelledError when this task is cancelled, and only then.
         """
         try:
+            if len(self.tasks) > self.limits.requests_max:
+                raise Refused(503, "too many requests are under way", retry_after_seconds=1)
             if "content-encoding" in request.headers:
                 await undo_content_encoding(request, body, self.budget, self.limits.body_bytes_max)
-            return await self.handler(request)
+            response = await self.handler(request)
+            if isinstance(response.body, bytes):
+                self.unread.take(len(response.body))
+                body.answer_bytes = len(response.body)
+            return response
         except Refused as refused:
             return refusal(refused)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if _is_being_cancelled():
                 raise
             log.exception("a handler was cancelled from within", method=request.method, path=request.path)
         except Exception:
             log.exception("a handler failed", method=request.method, path=request.path)
         return Response(500)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether this task is. Not in the frame that the exception leaves: task, exception and frame would be a cycle."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def refusal(refused: Refused) -> Response:

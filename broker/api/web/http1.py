@@ -59,6 +59,7 @@ class Http1Connection(asyncio.Protocol):
         self._deadline_s = _NEVER
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # it refers to this object, and to an answer of megabytes
         self._reader.close()
 
     def pause_writing(self) -> None:

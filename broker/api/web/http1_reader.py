@@ -3,6 +3,7 @@
 llhttp is strict here: both a length and chunks, bare line feeds, spaces before colons and the like are refused.
 """
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +18,9 @@ from broker.api.web.messages import Request
 _CHUNK_OVERHEAD_BYTES: Final = 64  # a chunk's size line; more, on average, is somebody's extensions
 _LENGTH_DIGITS_MAX: Final = 19
 _CHUNKS_BURST: Final = 4_096
+HOST: Final = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""A host and a port as URLs have them (RFC 3986), but for the comma, which joins repeated headers; or nothing."""
+
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "host"})
 _CHUNK_BYTES_MIN: Final = 16  # on average, after the burst: a body of one-byte chunks costs 100 times its size in CPU
 
@@ -177,7 +181,7 @@ class RequestReader:
         self._target_text = self._target.decode("latin-1")
         if not self._target_text.startswith("/"):
             self._take_whole_url()
-        if self._version == "1.1" and "," in headers.get("host", ","):
+        if not HOST.fullmatch(headers.get("host", "?" if self._version == "1.1" else "")):
             raise Refused(400, "one Host header is needed")
         length = headers.get("content-length", "0")  # its digits are checked by the parser
         if len(length) > _LENGTH_DIGITS_MAX or int(length) > self._limits.body_bytes_max:

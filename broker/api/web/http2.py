@@ -290,6 +290,7 @@ class Http2Connection(asyncio.Protocol):
             return
         if stream.task is not None:
             stream.task.cancel()
+            stream.task = None  # it refers to the stream
         else:
             stream.body.release()
         if not self._streams:

@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.api.web.body import Refused
 from broker.api.web.clock import http_date
+from broker.api.web.http1_reader import HOST
 from broker.api.web.limits import WebLimits
 from broker.api.web.messages import Request, Response
 
@@ -43,6 +44,8 @@ def request_of(fields: Iterable[tuple[bytes, bytes]], limits: WebLimits, scheme:
         raise Refused(431, "the headers are too large")
     _check_values(pseudo, headers, limits)
     headers["host"] = pseudo.get(":authority", headers.get("host", ""))
+    if HOST.fullmatch(headers["host"]) is None:
+        raise Refused(400, "the authority of the request is malformed")
     return Request(pseudo[":method"], pseudo[":path"], headers, b"", scheme, peer)
 
 

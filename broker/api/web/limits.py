@@ -12,6 +12,8 @@ class WebLimits:
     headers_max: int = 100  # over it: 431
     body_bytes_max: int = 16_777_216  # as sent, and again once inflated; the largest of AWS here is 10 MiB (PutRecords)
     buffered_bytes_max: int = 268_435_456  # bodies of all requests, from their first byte to their answer; over it: 503
+    unread_bytes_max: int = 268_435_456  # answers of all requests until their clients have taken them; over it: 503
+    requests_max: int = 25_000  # of all connections, whose handlers run; 9 KB each for long polls; over it: 503
 
     header_seconds: float = 10.0  # from the first byte of a request to the end of its headers; also the TLS handshake
     idle_seconds: float = 75.0  # without a request; longer than the pools of SDKs keep theirs (Java 60 s, JS 60 s)

@@ -128,4 +128,8 @@ class WebServer:
         self._checking = self._loop.call_later(self._check_seconds, self._check)
         now_s = self._loop.time()
         for connection in list(self._exchanges.connections):
-            connection.check(now_s)
+            try:
+                connection.check(now_s)
+            except Exception:  # of one connection must not end the checks of all
+                log.exception("a connection could not be checked")
+                connection.abort()
