@@ -261,12 +261,17 @@ def _statuses(answer: bytes) -> list[int]:
 def _http2_statuses(answer: bytes) -> list[int]:
     """Of every header block, as far as whole frames came."""
     decoder, offset, statuses = hpack.Decoder(), 0, []
+    decoder.max_allowed_table_size = 2**32  # the attacker's settings may have allowed anything
     while len(answer) - offset >= 9:
         size_bytes, kind, flags = int.from_bytes(answer[offset : offset + 3]), answer[offset + 3], answer[offset + 4]
         payload = answer[offset + 9 : offset + 9 + size_bytes]
         offset += 9 + size_bytes
         if kind == 1 and flags & 4 and len(payload) == size_bytes:
-            statuses += [int(field[1]) for field in decoder.decode(payload, raw=True) if field[0] == b":status"]
+            try:
+                fields = decoder.decode(payload, raw=True)
+            except hpack.HPACKError as error:
+                raise Harmed("headers that cannot be read", f"{payload!r}") from error
+            statuses += [int(field[1]) for field in fields if field[0] == b":status"]
     return statuses
 
 
