@@ -25,33 +25,40 @@ GOLANG: Final = ROOT / ".venv-clients" / "golang" / "client"
 _NOWHERE: Final = "http://127.0.0.1:9"
 
 
+def _needs(installed: Path) -> pytest.MarkDecorator:
+    reason = f"{installed.parent.relative_to(ROOT)} is not installed: run `make test-clients`"
+    return pytest.mark.skipif(not installed.exists(), reason=reason)
+
+
+def needs_python(environment: str) -> pytest.MarkDecorator:
+    """Skips a test, before it starts a broker, where a Python environment is not installed."""
+    return _needs(ROOT / ".venv-clients" / environment / ".installed")
+
+
+needs_node = _needs(JAVASCRIPT / "node_modules" / ".installed")
+needs_go = _needs(GOLANG)
+needs_java = _needs(JAVA / ".installed")
+
+
 def executable(environment: str, name: str = "python") -> str:
-    """A command of a Python environment; skips the test where that is not installed."""
-    folder = ROOT / ".venv-clients" / environment
-    _needs(folder / ".installed")
-    return str(folder / "bin" / name)
+    """A command of a Python environment."""
+    return str(ROOT / ".venv-clients" / environment / "bin" / name)
 
 
 def node(program: str, *arguments: str) -> list[str]:
-    """What runs a JavaScript program; skips the test where its packages are not installed."""
-    _needs(JAVASCRIPT / "node_modules" / ".installed")
-    interpreter = shutil.which("node")
-    assert interpreter is not None
-    return [interpreter, str(JAVASCRIPT / program), *arguments]
-
-
-def golang() -> str:
-    """The Go program; skips the test where it is not built."""
-    _needs(GOLANG)
-    return str(GOLANG)
+    """What runs a JavaScript program."""
+    return [_interpreter("node"), str(JAVASCRIPT / program), *arguments]
 
 
 def java() -> list[str]:
-    """What runs a class of the Java programs; skips the test where they are not built."""
-    _needs(JAVA / ".installed")
-    interpreter = shutil.which("java")
-    assert interpreter is not None
-    return [interpreter, "-Dfile.encoding=UTF-8", "-cp", f"{JAVA / 'classes'}:{JAVA / 'dependency'}/*"]
+    """What runs a class of the Java programs."""
+    return [_interpreter("java"), "-Dfile.encoding=UTF-8", "-cp", f"{JAVA / 'classes'}:{JAVA / 'dependency'}/*"]
+
+
+def _interpreter(name: str) -> str:
+    found = shutil.which(name)
+    assert found is not None, f"{name} is not on the path"
+    return found
 
 
 def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str, str]:
@@ -69,13 +76,12 @@ def variables(home: Path, endpoint: str | None = None, **more: str) -> dict[str,
 
 
 def run(
-    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
+    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float
 ) -> subprocess.CompletedProcess[str]:
     """Runs to its end; nothing is taken from the terminal. Fails when it takes longer than ``seconds_max``."""
     return subprocess.run(
         command,
         env=dict(environment),
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -84,15 +90,8 @@ def run(
     )
 
 
-def output(
-    command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float, cwd: Path | None = None
-) -> str:
+def output(command: Sequence[str], environment: Mapping[str, str], *, seconds_max: float) -> str:
     """What a command that must succeed prints."""
-    done = run(command, environment, seconds_max=seconds_max, cwd=cwd)
+    done = run(command, environment, seconds_max=seconds_max)
     assert done.returncode == 0, f"{list(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def _needs(installed: Path) -> None:
-    if not installed.exists():
-        pytest.skip(f"{installed.parent.relative_to(ROOT)} is not installed: run `make test-clients`")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from .environments import PROGRAMS, executable, output, variables
+from .environments import PROGRAMS, executable, needs_python, output, variables
 from .served import Counts, ServedBroker
 
 
+@needs_python("aio")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_polls_that_are_cut_off_lose_nothing(broker: ServedBroker, tmp_path: Path, seed: int) -> None:
     command = [executable("aio"), str(PROGRAMS / "aio_traffic.py")]

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from .environments import executable, run, variables
+from .environments import executable, needs_python, run, variables
 from .served import ACCOUNT, KEY, OTHER_ACCOUNT, OTHER_KEY, REGION, SECRET, Counts, ServedBroker
 
 _SECONDS_MAX = 30.0
+
+pytestmark = needs_python("awscli")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from .environments import PROGRAMS, executable, output, variables
+from .environments import PROGRAMS, executable, needs_python, output, variables
 from .served import Counts, ServedBroker
 
 
 @pytest.mark.parametrize(
     ("environment", "protocol", "no_queue"),
     [
-        ("boto3", "json", ["QueueDoesNotExist", "The specified queue does not exist."]),
-        ("boto3-query", "query", ["QueueDoesNotExist", "The specified queue does not exist for this wsdl version."]),
+        pytest.param(
+            "boto3",
+            "json",
+            ["QueueDoesNotExist", "The specified queue does not exist."],
+            marks=needs_python("boto3"),
+        ),
+        pytest.param(
+            "boto3-query",
+            "query",
+            ["QueueDoesNotExist", "The specified queue does not exist for this wsdl version."],
+            marks=needs_python("boto3-query"),
+        ),
     ],
 )
 def test_boto3_does_real_work(

@@ -5,10 +5,12 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any, Final
 
-from .environments import PROGRAMS, executable, output, variables
+from .environments import PROGRAMS, executable, needs_python, output, variables
 from .ledger import Ledger
 from .served import KEY, REGION, SECRET, Counts, ServedBroker
 from .worker import killed_worker, running_worker
+
+pytestmark = needs_python("celery")
 
 _SECONDS_MAX: Final = 120.0
 _OUTCOMES: Final = {

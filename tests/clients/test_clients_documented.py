@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .environments import HERE, JAVASCRIPT, ROOT, executable, node, output, variables
+from .environments import HERE, JAVASCRIPT, ROOT, executable, needs_node, needs_python, node, output, variables
 from .served import ACCOUNT, Counts, ServedBroker
 
 PAGE = (ROOT / "docs" / "aws-clients.md").read_text()
@@ -47,7 +47,10 @@ def counts(broker: ServedBroker, name: str) -> Counts:
 
 @pytest.mark.parametrize(
     ("heading", "environment", "queue"),
-    [("boto3", "boto3", "from-boto3"), ("aioboto3, aiobotocore", "aio", "from-aioboto3")],
+    [
+        pytest.param("boto3", "boto3", "from-boto3", marks=needs_python("boto3")),
+        pytest.param("aioboto3, aiobotocore", "aio", "from-aioboto3", marks=needs_python("aio")),
+    ],
 )
 def test_python_as_documented(broker: ServedBroker, tmp_path: Path, heading: str, environment: str, queue: str) -> None:
     (code,) = example(broker, heading, "python")
@@ -56,6 +59,7 @@ def test_python_as_documented(broker: ServedBroker, tmp_path: Path, heading: str
     assert counts(broker, queue) == Counts()
 
 
+@needs_python("awscli")
 def test_aws_cli_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     bin_folder = Path(executable("awscli", "aws")).parent
     (code,) = example(broker, "aws-cli", "sh")
@@ -68,6 +72,7 @@ def test_aws_cli_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     assert counts(broker, "from-aws-cli") == Counts(in_flight=1)
 
 
+@needs_node
 def test_javascript_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     code = "".join(example(broker, "JavaScript: AWS SDK v3 and sqs-consumer", "js"))
     code += '\nconsumer.on("message_processed", () => consumer.stop());\n'
@@ -79,6 +84,7 @@ def test_javascript_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     assert counts(broker, "from-javascript") == Counts()
 
 
+@needs_python("celery")
 def test_celery_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     code, predefined = example(broker, "Celery", "python")
     python = [executable("celery"), "-c"]
@@ -92,6 +98,7 @@ def test_celery_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     assert counts(broker, "celery-predefined") == Counts(visible=1)
 
 
+@needs_python("dramatiq")
 def test_dramatiq_as_documented(broker: ServedBroker, tmp_path: Path) -> None:
     (code,) = example(broker, "dramatiq", "python")
     output([executable("dramatiq"), "-c", f"{code}\nship.send(7)"], variables(tmp_path), seconds_max=30.0)

@@ -5,10 +5,12 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Final
 
-from .environments import PROGRAMS, executable, output, variables
+from .environments import PROGRAMS, executable, needs_python, output, variables
 from .ledger import Ledger
 from .served import Counts, ServedBroker
 from .worker import running_worker
+
+pytestmark = needs_python("dramatiq")
 
 _SECONDS_MAX: Final = 120.0
 _OUTCOMES: Final = {"ok": ["ok"], "flaky": ["failed", "ok"], "hopeless": ["failed"] * 3}

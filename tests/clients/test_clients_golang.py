@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from .environments import golang, output, variables
+from .environments import GOLANG, needs_go, output, variables
 from .served import Counts, ServedBroker
 
 
+@needs_go
 def test_go_does_real_work(broker: ServedBroker, tmp_path: Path) -> None:
-    seen = json.loads(output([golang()], variables(tmp_path, broker.endpoint), seconds_max=120.0))
+    seen = json.loads(output([str(GOLANG)], variables(tmp_path, broker.endpoint), seconds_max=120.0))
 
     assert seen["traffic"] == {
         "http": "HTTP/1.1",

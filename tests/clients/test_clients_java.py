@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from .environments import java, output, variables
+from .environments import java, needs_java, output, variables
 from .served import Counts, ServedBroker
 
 
+@needs_java
 def test_java_does_real_work(broker: ServedBroker, tmp_path: Path) -> None:
     lines = output([*java(), "clients.Sqs", broker.endpoint], variables(tmp_path, broker.endpoint), seconds_max=180.0)
     seen = dict(line.split("=", 1) for line in lines.splitlines())

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from .environments import node, output, variables
+from .environments import needs_node, node, output, variables
 from .served import Counts, ServedBroker
 
 _SECONDS_MAX = 60.0
+
+pytestmark = needs_node
 
 
 def told_by(broker: ServedBroker, home: Path, program: str, *arguments: str) -> Any:

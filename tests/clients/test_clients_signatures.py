@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from .environments import executable, run, variables
+from .environments import executable, needs_python, run, variables
 from .served import ACCOUNT, KEY, OTHER_ACCOUNT, OTHER_KEY, REGION, ServedBroker
 
 
@@ -43,6 +43,7 @@ def test_a_wrong_secret_and_an_unknown_key_are_told_apart(broker: ServedBroker, 
     )
 
 
+@needs_python("awscli")
 def test_aws_cli_tells_that_the_secret_is_wrong(broker: ServedBroker, tmp_path: Path) -> None:
     command = [executable("awscli", "aws"), "--endpoint-url", broker.endpoint, "sqs", "list-queues"]
     done = run(command, variables(tmp_path, broker.endpoint, AWS_SECRET_ACCESS_KEY="wrong"), seconds_max=30.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .environments import executable, golang, node, output, run, variables
+from .environments import GOLANG, executable, needs_go, needs_node, needs_python, node, output, run, variables
 from .served import ACCOUNT, CERTIFICATE, Counts, ServedBroker
 
 
@@ -17,6 +17,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBroker]:
     served.stop()
 
 
+@needs_python("awscli")
 def test_aws_cli_by_tls(broker: ServedBroker, tmp_path: Path) -> None:
     aws = [executable("awscli", "aws"), "--endpoint-url", broker.endpoint, "sqs"]
     told = variables(tmp_path, broker.endpoint, AWS_CA_BUNDLE=str(CERTIFICATE))
@@ -28,15 +29,17 @@ def test_aws_cli_by_tls(broker: ServedBroker, tmp_path: Path) -> None:
     assert "SSL validation failed" in distrusting.stderr
 
 
+@needs_go
 def test_go_speaks_http2_by_itself(broker: ServedBroker, tmp_path: Path) -> None:
     """The polls that it gives up are streams that are reset, on a connection that goes on."""
     told = variables(tmp_path, broker.endpoint, AWS_CA_BUNDLE=str(CERTIFICATE))
-    traffic = json.loads(output([golang()], told, seconds_max=120.0))["traffic"]
+    traffic = json.loads(output([str(GOLANG)], told, seconds_max=120.0))["traffic"]
 
     assert traffic == {"http": "HTTP/2.0", "sent": 400, "same": True, "wrong": None, "cancelled": True}
     assert broker.counts("go-traffic") == Counts()
 
 
+@needs_node
 def test_javascript_by_tls(broker: ServedBroker, tmp_path: Path) -> None:
     told = variables(tmp_path, broker.endpoint, NODE_EXTRA_CA_CERTS=str(CERTIFICATE))
     seen = json.loads(output(node("sdk.mjs"), told, seconds_max=60.0))
