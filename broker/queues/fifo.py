@@ -252,6 +252,9 @@ class FifoQueue(Queue):
     def _changeable(self, run: Run, handle: ReceiptHandle) -> bool:
         return run.state == State.IN_FLIGHT and run.delivery_id == handle.delivery_id
 
+    def _withheld(self, lo: int, hi: int) -> None:
+        self.groups.withhold(lo, hi)
+
     # --- time
 
     def set_attributes(self, attributes: QueueAttributes, now_ms: int) -> None:

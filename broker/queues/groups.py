@@ -10,7 +10,7 @@ and for 100,000.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
@@ -253,12 +253,17 @@ class Groups(Window[Group]):
                 group.holder = None
         holder.line.clear()
 
-    def later_of_groups(self, lo: int, hi: int, holder: Holder, seen: set[Group]) -> list[tuple[int, int]]:
-        """What else ``holder`` has in flight of the groups of [lo, hi), from there on: as ranges. The groups ``seen``
-        before are left out, and those of this time are added to them."""
+    def withhold(self, lo: int, hi: int) -> None:
+        """Messages of [lo, hi) come back later: until then nobody goes on behind them, who had them neither."""
+        for _, group in self._each(lo, hi):
+            group.holder = None
+
+    def later_of_groups(self, parts: Iterable[tuple[int, int]], seen: set[Group]) -> list[tuple[int, int]]:
+        """What else is in flight, with whomever, of the groups of ``parts``, from there on: as ranges. The groups
+        ``seen`` before are left out, and those of this time are added to them."""
         first_of: dict[Group, int] = {}
-        for sequence, group in self._each(lo, hi):
-            if group.holder is holder and group not in seen:
+        for sequence, group in chain.from_iterable(self._each(lo, hi) for lo, hi in parts):
+            if group not in seen:
                 first_of.setdefault(group, sequence)
         seen.update(first_of)
         return as_ranges(sorted(chain.from_iterable(group.flight.after(first) for group, first in first_of.items())))

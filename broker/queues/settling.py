@@ -133,6 +133,11 @@ class Settling(QueueCore):
                 if not handled:
                     state.runs.uncount(start, end, least=1 if delay_ms else 0)
                 self._set_timeout(state, start, end, delay_ms)
+                if delay_ms:
+                    self._withheld(start, end)
+
+    def _withheld(self, lo: int, hi: int) -> None:
+        """[lo, hi) was given back, and is hidden for a while."""
 
     def _set_timeout(self, state: QueueState, lo: int, hi: int, timeout_ms: int) -> None:
         if timeout_ms > 0:

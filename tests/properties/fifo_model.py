@@ -96,11 +96,16 @@ class ModelGroups:
             if other == holder:
                 self.holders[name] = None
 
-    def later(self, messages: Iterable[ModelMessage], lo: int, hi: int, holder: int) -> list[ModelMessage]:
-        """What a stream that holds a group has in flight of it, after the first message of the group in [lo, hi)."""
+    def withhold(self, messages: Iterable[ModelMessage]) -> None:
+        """They come back later: until then nobody goes on behind them."""
+        for message in messages:
+            self.holders[message.group] = None
+
+    def later(self, messages: Iterable[ModelMessage], lo: int, hi: int) -> list[ModelMessage]:
+        """What is in flight of the groups of [lo, hi), after the first message of each there."""
         members = sorted(messages, key=lambda message: message.sequence)
         found = []
-        for name in {message.group for message in members if self.holders.get(message.group) == holder}:
+        for name in {message.group for message in members}:
             sequences = [message.sequence for message in members if message.group == name]
             first = next((sequence for sequence in sequences if lo <= sequence < hi), None)
             if first is not None:

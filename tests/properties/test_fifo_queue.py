@@ -434,20 +434,22 @@ class FifoMachine(RuleBasedStateMachine):
                 message.hide(min(seconds * 1000, left_ms), self.now_ms)
 
     def _give_back(self, who: int, lo: int, hi: int, delivery_id: int, *, delay_s: int) -> None:
-        """With what follows in the groups that the stream holds, as a nack does."""
+        """With what the stream holds of the same groups behind it, as a nack does."""
         here = self._in_window()
         self.model.groups.found(here)
-        expected = {message.sequence for message in self._theirs(lo, hi, delivery_id)}
-        later = [message.sequence for message in self.model.groups.later(here, lo, hi, who)]
-        ranges = self.queue.groups.later_of_groups(lo, hi, self.streams[who].holder, set())
+        ranges = self.queue.groups.later_of_groups([(lo, hi)], set())
+        later = [message.sequence for message in self.model.groups.later(here, lo, hi)]
         assert [sequence for start, end in ranges for sequence in range(start, end)] == later
         parts = [(lo, hi, delivery_id)]
         for start, end, theirs in self.streams[who].held:
             parts += [(max(start, a), min(end, b), theirs) for a, b in ranges if max(start, a) < min(end, b)]
+        expected = {message.sequence: message for part in parts for message in self._theirs(*part)}
         for start, end, theirs in parts:
             self.queue.give_back(start, end, self.now_ms, delivery_id=theirs, delay_ms=delay_s * 1000)
-        for sequence in expected.union(later):
-            self.model.messages[sequence].hide(delay_s * 1000, self.now_ms)
+        for message in expected.values():
+            message.hide(delay_s * 1000, self.now_ms)
+        if delay_s:
+            self.model.groups.withhold(expected.values())
 
     def end_a_stream(self, who: int, keep: bool) -> None:
         self.model.tick(self.now_ms)

@@ -15,9 +15,12 @@ from simulation.wire import StreamContext
 from broker.api.desk import Desk
 from broker.api.grpc import settlement
 from broker.api.grpc.consume import Consume
+from broker.api.grpc.held import Held
+from broker.api.grpc.settlement import Settlement
 from broker.errors import QueueDoesNotExist, StorageUnavailable
 from broker.queues import Queue
 from broker.queues.fifo import FifoQueue
+from broker.queues.groups import Group, Groups, Holder
 from broker.queues.runs import RunMap
 from broker.store import EngineFull
 
@@ -242,6 +245,93 @@ def test_nothing_is_delivered_between_the_slices_of_a_request() -> None:
         assert stage.received()[_MESSAGES:] == [b"%d" % number for number in range(10)]
 
     on_a_stream("one.fifo", 1, body)
+
+
+def _nack(first: int, end: int, *, delay_seconds: int = 0) -> pb.Nack:
+    return pb.Nack(range=pb.SequenceRange(first=first, end=end), delay_seconds=delay_seconds)
+
+
+def test_a_stream_does_not_go_on_behind_what_it_gave_back_for_later() -> None:
+    """All of the group comes again in order, the messages that are given back with a delay first."""
+
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        for number in range(3, 6):
+            stage.send("g0", str(number))
+        request = pb.ConsumeRequest(request_id=7, credit=10, nacks=[_nack(1, 2, delay_seconds=60)])
+        stage.context.send(request.SerializeToString())
+        await stage.turns(lambda: stage.confirmed() == 7)
+        for _ in range(20):
+            stage.plane.settle()
+            await asyncio.sleep(0)
+        assert stage.received() == [b"0", b"1", b"2"]
+        stage.plane.now_ms += 60_000
+        stage.plane.come_to_rest()
+        await stage.turns(lambda: len(stage.received()) == 9)
+        assert stage.received()[3:] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+    on_a_stream("one.fifo", 1, body, messages=3)
+
+
+def test_what_a_nack_takes_along_goes_back_although_another_has_an_earlier_message() -> None:
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        extension = pb.Extension(range=pb.SequenceRange(first=2, end=4), visibility_timeout=600)
+        request = pb.ConsumeRequest(request_id=7, extensions=[extension])
+        stage.context.send(request.SerializeToString())
+        await stage.turns(lambda: stage.confirmed() == 7)
+        stage.plane.now_ms += 60_000  # the first message comes back
+        assert sum(map(len, stage.queue.receive(1, visibility_ms=None, now_ms=stage.plane.now_ms))) == 1
+        stage.context.send(pb.ConsumeRequest(request_id=8, nacks=[_nack(2, 3)]).SerializeToString())
+        await stage.turns(lambda: stage.confirmed() == 8)
+        assert stage.queue.counts(stage.plane.now_ms) == (2, 1, 0)
+
+    on_a_stream("one.fifo", 1, body, messages=3)
+
+
+def test_the_groups_of_many_messages_are_looked_up_in_slices() -> None:
+    """A nack of 9,000 messages in one delivery, and then of three that are far apart."""
+    stage, holder = Stage("many.fifo", 20, 0), Holder()
+    queue, now_ms = stage.queue, stage.plane.now_ms
+    assert isinstance(queue, FifoQueue)
+    groups = [f"g{number % 20}" for number in range(9_000)]
+    packed = MessageBatch(messages=[Message(body=b"x", message_group_id=group) for group in groups])
+    ids = list(map(str, range(9_000)))
+    queue.send_ordered(packed.SerializeToString(), groups, ids, now_ms=now_ms, sender_id="")
+    queue.join(holder)
+    held = Held()
+    looked_up = 0
+    each = Groups._each
+
+    def counting(self: Groups, lo: int, hi: int) -> Iterator[tuple[int, Group]]:
+        nonlocal looked_up
+        for found in each(self, lo, hi):
+            looked_up += 1
+            yield found
+
+    async def settle(request: pb.ConsumeRequest) -> int:
+        nonlocal looked_up
+        settling = asyncio.ensure_future(
+            Settlement(stage.desk, queue, holder, held, lambda: None).apply(request, now_ms)
+        )
+        most = looked_up = 0
+        while not settling.done():
+            await asyncio.sleep(0)
+            most, looked_up = max(most, looked_up), 0
+        settling.result()
+        return most
+
+    async def main() -> None:
+        for part in queue.receive(9_000, visibility_ms=None, now_ms=now_ms, holder=holder):
+            held.add(part.lo, part.hi, part.delivery_id)
+        with mock.patch.object(Groups, "_each", counting):
+            assert 0 < await settle(pb.ConsumeRequest(nacks=[_nack(1, 1 << 62)])) <= 6_500
+            assert queue.counts(now_ms) == (9_000, 0, 0)
+            (part,) = queue.receive(9_000, visibility_ms=None, now_ms=now_ms, holder=holder)
+            for sequence in (1, 4_000, 8_000):
+                held.add(sequence, sequence + 1, part.delivery_id)
+            assert 0 < await settle(pb.ConsumeRequest(nacks=[_nack(1, 1 << 62)])) < 100
+            assert queue.counts(now_ms) == (3, 8_997, 0)
+
+    _run(main())
 
 
 def test_a_request_whose_slice_was_lost_is_not_confirmed() -> None:
