@@ -21,7 +21,7 @@ from broker.errors import QueueDoesNotExist, StorageUnavailable
 from broker.queues import Queue
 from broker.queues.fifo import FifoQueue
 from broker.queues.groups import Group, Groups, Holder
-from broker.queues.runs import RunMap
+from broker.queues.runs import RunMap, State
 from broker.store import EngineFull
 
 from .virtual_plane import SCOPE, VirtualPlane
@@ -161,8 +161,8 @@ def _all(field: str, request_id: int) -> pb.ConsumeRequest:
             return pb.ConsumeRequest(request_id=request_id, extensions=[extension])
 
 
-def _nacks_of_one_group(request_id: int) -> pb.ConsumeRequest:
-    """The first takes all others along."""
+def _single_nacks(request_id: int) -> pb.ConsumeRequest:
+    """The first of a group takes all others of it along."""
     nacks = [
         pb.Nack(range=pb.SequenceRange(first=number, end=number + 1), delay_seconds=60)
         for number in range(_MESSAGES, 0, -1)
@@ -174,7 +174,7 @@ _REQUESTS = {
     "single acknowledgements": (_every_second(7), _MESSAGES // 2),
     "one acknowledgement of many runs": (_all("acks", 7), 0),
     "one nack of many runs": (_all("nacks", 7), _MESSAGES),
-    "single nacks": (_nacks_of_one_group(7), _MESSAGES),
+    "single nacks": (_single_nacks(7), _MESSAGES),
     "one extension of many runs": (_all("extensions", 7), _MESSAGES),
 }
 
@@ -226,7 +226,7 @@ def test_nothing_is_delivered_between_the_slices_of_a_request() -> None:
     """What comes back first would be delivered again, and the rest of the request would speak of that."""
 
     async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
-        request = _nacks_of_one_group(7)
+        request = _single_nacks(7)
         for nack in request.nacks:
             nack.delay_seconds = 0
         request.credit = 10
@@ -245,6 +245,29 @@ def test_nothing_is_delivered_between_the_slices_of_a_request() -> None:
         assert stage.received()[_MESSAGES:] == [b"%d" % number for number in range(10)]
 
     on_a_stream("one.fifo", 1, body)
+
+
+def test_nothing_leaves_between_the_slices_of_a_request() -> None:
+    """What was taken before and became durable meanwhile would overtake what is about to go back."""
+
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        for number in range(_MESSAGES, _MESSAGES + 10):
+            stage.send("g19", str(number))
+        stage.plane.settle()
+        stage.context.send(pb.ConsumeRequest(credit=10).SerializeToString())
+        await stage.turns(lambda: stage.plane.steps, commits=False)
+        stage.plane.run_a_little(1)  # the seal, not the commit's report
+        stage.context.send(_single_nacks(7).SerializeToString())
+        until_ms = stage.plane.now_ms + 60_000
+        await stage.turns(lambda: any(run.until_ms == until_ms for run in stage.queue.state.runs), commits=False)
+        assert stage.queue.state.runs.counts[State.IN_FLIGHT] == _MESSAGES + 10
+
+        def each() -> None:
+            assert len(stage.received()) == _MESSAGES
+
+        await stage.turns(lambda: stage.confirmed() == 7, each)
+
+    on_a_stream("many.fifo", 20, body)
 
 
 def _nack(first: int, end: int, *, delay_seconds: int = 0) -> pb.Nack:
@@ -361,6 +384,30 @@ def test_a_queue_deleted_between_two_slices() -> None:
         assert stage.confirmed() == 0
 
     on_a_stream("q", 0, body)
+
+
+def test_a_queue_deleted_while_what_a_stream_held_comes_back() -> None:
+    """In the midst of one delivery, which is many runs."""
+
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        packed = MessageBatch(messages=[Message(body=b"x")] * 400).SerializeToString()
+        stage.queue.send(packed, 400, len(packed), delay_ms=None, now_ms=stage.plane.now_ms, sender_id="")
+        later = [
+            pb.Extension(range=pb.SequenceRange(first=first, end=first + 1), visibility_timeout=60)
+            for first in range(2, 400, 2)
+        ]
+        stage.context.send(pb.ConsumeRequest(credit=400).SerializeToString())
+        await stage.turns(lambda: len(stage.received()) == 401)
+        stage.context.send(pb.ConsumeRequest(request_id=7, extensions=later).SerializeToString())
+        await stage.turns(lambda: stage.confirmed() == 7)
+        stage.context.send(pb.ConsumeRequest(stop=True).SerializeToString())
+        await stage.turns(lambda: stage.queue.state.runs.visible, commits=False)
+        assert stage.queue.state.runs.visible < 400
+        stage.plane.queues.delete(SCOPE, "q", stage.plane.now_ms)
+        await stage.turns(stream.done)
+        assert stream.exception() is None
+
+    on_a_stream("q", 0, body, messages=1)
 
 
 def test_a_stop_of_the_broker_waits_for_a_request_that_is_being_settled() -> None:

@@ -258,6 +258,8 @@ class Consume:
             payloads = await self._desk.payloads(ahead)
             if commit is not None:
                 await settled(commit)
+            if self._paused:
+                continue
             frame = self._frame(payloads, {part.entry.batch_id for part in ahead})
             if frame:
                 await self._context.write(frame.serialize())

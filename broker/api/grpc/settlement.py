@@ -171,8 +171,8 @@ class Settlement:
     async def _stepwise(
         self, lo: int, hi: int, settle: Callable[[int, int], object], pause: Callable[[], Awaitable[None]]
     ) -> None:
-        """Settles [lo, hi) from its start on, with a pause after each slice."""
-        while lo < hi:
+        """Settles [lo, hi) from its start on, with a pause after each slice, in which the queue may be deleted."""
+        while lo < hi and not self._queue.deleted:
             stop, steps = self._queue.reach(lo, hi, ceil(self._steps_left))
             settle(lo, stop)
             lo = stop
