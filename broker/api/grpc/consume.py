@@ -172,7 +172,6 @@ class Consume:
         if self._ended is not None:
             raise self._ended
 
-    @property
     def _paused(self) -> bool:
         """Whether a request is settled in part."""
         return self._settlement is not None and self._settlement.paused
@@ -230,7 +229,7 @@ class Consume:
 
     def _has_room(self) -> bool:
         room = self._outbox_bytes < limits.CONSUME_BUFFERED_BYTES_MAX
-        return room and not self._stopped and not self._paused
+        return room and not self._stopped and not self._paused()
 
     def _wants_more(self) -> bool:
         return self._credit > 0 and self._has_room()
@@ -248,8 +247,8 @@ class Consume:
 
     async def _write(self) -> None:
         while True:
-            while not self._outbox or self._paused:  # nothing leaves that may be about to go back
-                if self._stopped and not self._paused:
+            while not self._outbox or self._paused():  # nothing leaves that may be about to go back
+                if self._stopped and not self._paused():
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -258,7 +257,7 @@ class Consume:
             payloads = await self._desk.payloads(ahead)
             if commit is not None:
                 await settled(commit)
-            if self._paused:
+            if self._paused():
                 continue
             frame = self._frame(payloads, {part.entry.batch_id for part in ahead})
             if frame:
