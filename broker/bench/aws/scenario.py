@@ -30,10 +30,10 @@ def name_of(kind: Kind, server: str = "") -> str:
     return f"aws: {operation}, {connections} connection{'s' * (connections > 1)}" + (f" ({server})" if server else "")
 
 
-def measured_rows(server: Server, plan: Plan) -> Iterator[tuple[Kind, Measured]]:
-    uvloop.run(warm_up(server, plan))
+def measured_rows(server: Server, plan: Plan, *, exact: bool) -> Iterator[tuple[Kind, Measured]]:
+    uvloop.run(warm_up(server, plan, exact=exact))
     for kind in kinds(plan):
-        yield kind, uvloop.run(measure(server, *kind, plan))
+        yield kind, uvloop.run(measure(server, *kind, plan, exact=exact))
 
 
 def peer_rows(peer: str, plan: Plan) -> Iterator[tuple[Kind, Row]]:
@@ -41,7 +41,7 @@ def peer_rows(peer: str, plan: Plan) -> Iterator[tuple[Kind, Row]]:
     reasons: list[str] = []
     try:
         with peer_server(PEERS[peer]) as server:
-            for kind, measured in measured_rows(server, plan):
+            for kind, measured in measured_rows(server, plan, exact=False):
                 yield kind, row_of(name_of(kind, peer), PEERS[peer].durability, measured, plan.size_bytes)
     except* (PeerNotInstalledError, ServerDidNotStartError, RefusedCallError, ConnectionError) as group:
         reasons = [str(reason) for reason in group.exceptions]
@@ -59,7 +59,7 @@ def run(plan: Plan, setting: Setting) -> Iterator[Row]:
                 others[peer][kind] = row
                 yield row
     with broker_at(setting.target, setting.durability, door="aws") as server:
-        for kind, measured in measured_rows(server, plan):
+        for kind, measured in measured_rows(server, plan, exact=True):
             row = row_of(name_of(kind), setting.durability_in_words, measured, plan.size_bytes)
             for peer, rows in others.items():
                 ratio = throughput_ratio(row, rows[kind]) if kind in rows else None
