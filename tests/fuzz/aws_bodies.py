@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote, quote_from_bytes
 
@@ -13,9 +14,9 @@ from broker.api.aws.model import service_model
 from tests.fuzz.inputs import ATTRIBUTE_VALUES, ATTRIBUTES, HANDLE, INTEGERS_64, NAMES, QUEUE, TEXTS
 
 SERVICES: Final = ("sqs", "sts")
-OPERATIONS: Final = {name: service_model(name).operation_names for name in SERVICES}
+OPERATIONS: Final = {"sqs": service_model("sqs").operation_names, "sts": ["GetCallerIdentity", "AssumeRole"]}
 _DEPTH_MAX: Final = 6
-_FLOATS: Final = (0.0, -0.0, 1e308, -1e308, 0.1, float("inf"), float("nan"), 5e-324)
+_FLOATS: Final = (0.0, -0.0, 1e308, -1e308, 0.1, 0.5, -1.5, 5e-324, float("nan"))
 _URLS: Final = (
     QUEUE, QUEUE, QUEUE, *NAMES[:3], f"http://localhost:4566/000000000000/{QUEUE}", f"/000000000000/{QUEUE}",
     f"http://x/111122223333/{QUEUE}", "http://[::1]:1/000000000000/" + QUEUE, "//" + QUEUE, "http://", "x" * 5_000,
@@ -24,20 +25,62 @@ _URLS: Final = (
 
 Members = dict[str, Any]
 
+_ATTRIBUTE: Final = {"DataType": "String", "StringValue": "v"}
+_RIGHT: Final[Members] = {
+    "QueueUrl": QUEUE, "ReceiptHandle": HANDLE, "QueueName": QUEUE, "MessageBody": "body", "VisibilityTimeout": 1,
+    "AttributeNames": ["All"], "Label": "label", "AWSAccountIds": ["111122223333"], "Actions": ["SendMessage"],
+    "TagKeys": ["k"], "Tags": {"k": "v"}, "MaxNumberOfMessages": 10, "TaskHandle": "aGVsbG8=",
+    "MessageAttributes": {"name": _ATTRIBUTE}, "MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["All"],
+    "SourceArn": f"arn:aws:sqs:us-east-1:000000000000:{QUEUE}",
+}  # fmt: skip
+_RIGHT_OF: Final[dict[str, Members]] = {
+    "SendMessageBatch": {
+        "Entries": [
+            {"Id": "a", "MessageBody": "b", "MessageAttributes": {"n": _ATTRIBUTE}},
+            {"Id": "b", "MessageBody": "c"},
+        ]
+    },
+    "DeleteMessageBatch": {"Entries": [{"Id": "a", "ReceiptHandle": HANDLE}]},
+    "ChangeMessageVisibilityBatch": {"Entries": [{"Id": "a", "ReceiptHandle": HANDLE, "VisibilityTimeout": 0}]},
+    "SetQueueAttributes": {"Attributes": {"DelaySeconds": "0"}},
+}
+
 
 def members(service: str, operation: str) -> st.SearchStrategy[Members]:
-    """The input of an operation: any members, or those that bring it to the queue."""
+    """The input of an operation: right members of which one or two are hostile, or any members at all."""
     shape = service_model(service).operation_model(operation).input_shape
     if shape is None:
         return st.just({})
-    hostile = _structure(shape, 0)
-    return st.one_of(hostile, hostile.map(lambda found: _to_the_queue(shape, found)))
+    right = {name: value for name, value in (_RIGHT | _RIGHT_OF.get(operation, {})).items() if name in shape.members}
+    names = st.lists(st.sampled_from(sorted(shape.members)), max_size=2) if shape.members else st.just([])
+    spoilt = names.flatmap(
+        lambda chosen: st.fixed_dictionaries({name: values(shape.members[name], name, 1) for name in chosen})
+    )
+    return st.one_of(spoilt.map(lambda found: right | found), _inside(right), _structure(shape, 0))
 
 
-def _to_the_queue(shape: StructureShape, found: Members) -> Members:
-    """Right as far as it goes, so that what is hostile in the rest is reached."""
-    right = {"QueueUrl": QUEUE, "ReceiptHandle": HANDLE, "QueueName": QUEUE, "MessageBody": "body"}
-    return found | {name: value for name, value in right.items() if name in shape.members}
+def _inside(right: Members) -> st.SearchStrategy[Members]:
+    """Right members, one of whose leaves is anything."""
+    places = list(_leaves(right))
+    if not places:
+        return st.just(right)
+    return st.tuples(st.sampled_from(places), _wrong).map(lambda chosen: _with(right, *chosen))
+
+
+def _leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, (*place, key))
+    else:
+        yield place
+
+
+def _with(value: Any, place: tuple[Any, ...], item: Any) -> Any:
+    if not place:
+        return item
+    copied = value.copy()
+    copied[place[0]] = _with(value[place[0]], place[1:], item)
+    return copied
 
 
 def _structure(shape: StructureShape, depth: int) -> st.SearchStrategy[Members]:
@@ -74,7 +117,7 @@ def _scalar(shape: Shape, name: str) -> st.SearchStrategy[Any]:
         case "string":
             first = _URLS if name == "QueueUrl" else (QUEUE, *NAMES) if name == "QueueName" else TEXTS
             # A surrogate is a character of JSON that no other wire can carry.
-            return st.sampled_from(first) | st.sampled_from(TEXTS) | st.text(max_size=20) | st.just("\ud800")
+            return st.sampled_from(first) | st.sampled_from((*first, *TEXTS, "\ud800")) | st.text(max_size=20)
         case "blob":
             return st.binary(max_size=40)
         case "boolean":
@@ -86,7 +129,7 @@ def _scalar(shape: Shape, name: str) -> st.SearchStrategy[Any]:
 
 
 _wrong: Final[st.SearchStrategy[Any]] = st.recursive(
-    st.none() | st.booleans() | st.sampled_from(INTEGERS_64) | st.sampled_from(_FLOATS) | st.sampled_from(TEXTS),
+    st.none() | st.booleans() | st.sampled_from((*INTEGERS_64, *_FLOATS)) | st.sampled_from(TEXTS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(TEXTS), inner, max_size=3),
     max_leaves=4,
 )

@@ -8,6 +8,7 @@ changed, cut and repeated. An input is plain data, so that one that fails can be
 import base64
 import gzip
 import json
+import re
 import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -26,10 +27,12 @@ AUTHORIZATION: Final = b"AUTHORIZATION-OF-THIS-REQUEST"
 """Stands for the value of an Authorization header that is right when the input is used."""
 PRESIGNED: Final = b"PRESIGNED-QUERY-OF-THIS-REQUEST"
 KINDS: Final = (
-    "json", "query", "get", "cbor", "rpc-cbor", "signed", "presigned", "framing", "headers", "encoded", "pipelined",
+    "json", "query", "get", "cbor", "signed", "presigned", "framing", "headers", "encoded", "pipelined",
     "http2", "frames", "bulk",
 )  # fmt: skip
 Header = tuple[bytes, bytes]
+_Step = tuple[str, int, int]
+"""Of a mutation: what kind, where, and with what."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,9 @@ def inputs(kind: str | None = None) -> st.SearchStrategy[AwsInput]:
     if kind is None:
         return st.sampled_from(KINDS).flatmap(inputs)
     match kind:
-        case "json" | "query" | "get" | "cbor" | "rpc-cbor":
-            return st.one_of(_answered(kind), _spoilt(kind, _calls(kind).map(_Call.bytes)))
+        case "json" | "query" | "get" | "cbor":
+            calls = _calls(kind) if kind != "cbor" else st.one_of(_calls("cbor"), _calls("rpc-cbor"))
+            return st.one_of(_answered(kind, calls), _answered(kind, calls), _answered(kind, calls).flatmap(_spoil))
         case "signed" | "presigned":
             return st.one_of(_signed(kind), _signed(kind), _signed(kind).flatmap(_spoil))
         case "framing":
@@ -115,7 +119,7 @@ def variant(attack: AwsInput, random: Random) -> AwsInput:
     pieces = list(attack.pieces)
     at = random.randrange(len(pieces))
     step = (random.choice(_MUTATION_KINDS), random.randrange(2**16), random.randrange(256))
-    pieces[at] = _mutate((pieces[at], [step]))
+    pieces[at] = _mutate_meaning(pieces[at], [step]) if len(pieces) == 1 else _mutate((pieces[at], [step]))
     return replace(attack, pieces=tuple(pieces), leave="leave")
 
 
@@ -160,12 +164,12 @@ def _bulk_call(encoding: str, operation: str, body: bytes) -> _Call:
     return _Call("POST", b"/", (*headers, (b"Connection", b"close")), body)
 
 
-def _answered(kind: str) -> st.SearchStrategy[AwsInput]:
+def _answered(kind: str, calls: st.SearchStrategy[_Call]) -> st.SearchStrategy[AwsInput]:
     def closing(call: _Call) -> AwsInput:
         call = replace(call, headers=(*call.headers, (b"Connection", b"close")))
         return AwsInput(kind, (call.bytes(),), "answer")
 
-    return _calls(kind).map(closing)
+    return calls.map(closing)
 
 
 def _signed(kind: str) -> st.SearchStrategy[AwsInput]:
@@ -309,9 +313,25 @@ def _spoilt(kind: str, source: st.SearchStrategy[bytes]) -> st.SearchStrategy[Aw
 
 def _spoil(attack: AwsInput) -> st.SearchStrategy[AwsInput]:
     steps = st.lists(_MUTATIONS, min_size=1, max_size=3)
-    return steps.map(lambda chosen: replace(attack, pieces=(_mutate((attack.pieces[0], chosen)),), leave="leave"))
+    return steps.map(lambda chosen: replace(attack, pieces=(_mutate_meaning(attack.pieces[0], chosen),), leave="leave"))
 
 
+def _mutate_meaning(data: bytes, steps: list[_Step]) -> bytes:
+    """Mostly of what is said and not of how: the body under a length that is right, or the query."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    place = steps[0][1]
+    if body and place % 5:
+        body = _mutate((body, steps))
+        return _LENGTH.sub(b"Content-Length: %d" % len(body), head, count=1) + end + body
+    method, question_mark, rest = head.partition(b"?")
+    query, space, rest = rest.partition(b" HTTP/")
+    if space and place % 5:
+        query = _mutate((query, steps)).replace(b" ", b"+").replace(b"\r", b"").replace(b"\n", b"")
+        return method + question_mark + query + space + rest + end + body
+    return _mutate((data, steps))
+
+
+_LENGTH: Final = re.compile(rb"Content-Length: \d+")
 _MUTATION_KINDS: Final = ("flip", "cut", "repeat", "insert", "token", "escape", "double")
 _MUTATIONS: Final = st.tuples(st.sampled_from(_MUTATION_KINDS), st.integers(0, 2**16), st.integers(0, 255))
 _TOKENS: Final = (
@@ -323,7 +343,7 @@ _TOKENS: Final = (
 )  # fmt: skip
 
 
-def _mutate(chosen: tuple[bytes, list[tuple[str, int, int]]]) -> bytes:
+def _mutate(chosen: tuple[bytes, list[_Step]]) -> bytes:
     data, steps = chosen
     for kind, place, value in steps:
         at = place % (len(data) + 1)

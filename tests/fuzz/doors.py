@@ -39,13 +39,15 @@ class Attacked(Protocol):
 
 @dataclass(frozen=True)
 class Door:
-    """``variant``: another input much like one that there is, which is far cheaper than to draw one."""
+    """``variant``: another input much like one that there is. ``variants``: how many are struck with for each that is
+    drawn; at gRPC they are far cheaper."""
 
     kinds: tuple[str, ...]
     inputs: Callable[[str], st.SearchStrategy[Any]]
     variant: Callable[[Any, Random], Any]
     load: Callable[[str], Attack]
     target: Callable[[Path], AbstractContextManager[Attacked]]
+    variants: int
     seeds: Path
 
     def kept(self) -> list[Path]:
@@ -54,13 +56,14 @@ class Door:
 
 
 DOORS: Final = {
-    "grpc": Door(tuple(inputs.METHODS), inputs.inputs, inputs.variant, inputs.Input.load, target, _SEEDS / "grpc"),
+    "grpc": Door(tuple(inputs.METHODS), inputs.inputs, inputs.variant, inputs.Input.load, target, 6, _SEEDS / "grpc"),
     "aws": Door(
         aws_inputs.KINDS,
         aws_inputs.inputs,
         aws_inputs.variant,
         aws_inputs.AwsInput.load,
         aws_target,
+        2,
         _SEEDS / "aws",
     ),
 }

@@ -23,7 +23,6 @@ from tests.fuzz.target import Harmed
 
 MEMORY_GROWTH_BYTES_MAX = 128 * 2**20
 _CHUNK = 100
-_VARIANTS = 6
 _RENEW_EVERY = 50
 _REPORT_SECONDS = 30.0
 
@@ -69,8 +68,9 @@ class Run:
                 if self.inputs[kind] % _RENEW_EVERY == 1:
                     attacked.renew()
                 attacked.strike(attack)
-                for _ in range(_VARIANTS):
-                    attack = self.door.variant(attack, random)
+                drawn = attack
+                for _ in range(self.door.variants):
+                    attack = self.door.variant(drawn, random)
                     self.inputs[kind] += 1
                     attacked.strike(attack)
             except Harmed as harm:
