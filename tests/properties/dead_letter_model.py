@@ -48,6 +48,12 @@ class ModelQueue:
             if letter.hidden_until_ms <= now_ms:
                 letter.hide(0, now_ms)
 
+    def arrive(self, letter: Letter, *, fifo: bool) -> None:
+        """One that is moved here has no delay of its own; on a FIFO queue it is not visible before the last one."""
+        if fifo and self.letters and self.letters[-1].state() == "delayed":
+            letter.hidden_until_ms = self.letters[-1].hidden_until_ms
+        self.letters.append(letter)
+
     def counts(self) -> tuple[int, int, int]:
         states = [letter.state() for letter in self.letters]
         return states.count("visible"), states.count("in flight"), states.count("delayed")
@@ -93,15 +99,14 @@ class ModelQueues:
         """Moves a dead letter; ``sequence`` is its new sequence number."""
         queue = self.queues[name]
         queue.letters.remove(letter)
-        self.queues[queue.target].letters.append(
-            Letter(
-                sequence,
-                letter.group,
-                letter.body,
-                letter.message_id,
-                letter.message_id,
-                now_ms if self.fifo else letter.sent_ms,
-                receives_before=letter.receives,
-                origin=name,
-            )
+        moved = Letter(
+            sequence,
+            letter.group,
+            letter.body,
+            letter.message_id,
+            letter.message_id,
+            now_ms if self.fifo else letter.sent_ms,
+            receives_before=letter.receives,
+            origin=name,
         )
+        self.queues[queue.target].arrive(moved, fifo=self.fifo)

@@ -460,7 +460,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
         if self.fifo:
             for letter in model.letters:
                 if letter.state() == "delayed":
-                    letter.hidden_until_ms = letter.sent_ms + delay_s * 1000
+                    letter.hidden_until_ms += delay_s * 1000 - model.delay_ms
         model.retention_ms, model.delay_ms, model.visibility_ms = (
             retention_s * 1000,
             delay_s * 1000,
@@ -519,7 +519,8 @@ class DeadLetterMachine(RuleBasedStateMachine):
             assert seen.body == letter.body
             self._is_new(seen.message_id)
             self.model.queues[task.source].letters.remove(letter)
-            self.model.queues[destination].letters.append(letter.sent_anew(seen.sequence, seen.message_id, self.now_ms))
+            anew = letter.sent_anew(seen.sequence, seen.message_id, self.now_ms)
+            self.model.queues[destination].arrive(anew, fifo=self.fifo)
         assert not any(list(others) for others in arrived.values())
         task.moved = found.moved
         self._check_status(task, str(found.status), may[moved:])
