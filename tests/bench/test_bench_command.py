@@ -33,8 +33,8 @@ def test_what_is_not_known_is_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(bench, arguments).exit_code == 2
 
 
-def test_backlog_and_steady_need_a_broker_of_their_own() -> None:
-    for name in ("backlog", "steady"):
+def test_some_need_a_broker_of_their_own() -> None:
+    for name in ("backlog", "steady", "aws-cost"):
         result = CliRunner().invoke(bench, [name, "--target", "127.0.0.1:1"])
         assert result.exit_code == 2, result.output
 

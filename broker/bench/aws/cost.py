@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+import click
 import orjson
 import uvloop
 from botocore.auth import SigV4Auth
@@ -241,8 +242,10 @@ def _http_parse_us(raw: bytes, rounds: int) -> float:
     return best_us(parse, rounds)
 
 
-def run(plan: Plan, _setting: Setting) -> Iterator[Row]:
+def run(plan: Plan, setting: Setting) -> Iterator[Row]:
     """A row an operation; the stages are in ``extra``."""
+    if setting.target is not None:
+        raise click.UsageError("aws-cost measures this process: it cannot run on a --target")
     costs = uvloop.run(measure_costs(plan.size_bytes, plan.messages))
     for name in OPERATIONS:
         per_message = round(costs[name]["total_us"] / MESSAGES[name], 3)

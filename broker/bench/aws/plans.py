@@ -21,7 +21,7 @@ def lazily(module: str) -> Run:
 
     def run(plan: Plan, setting: Setting) -> Iterator[Row]:
         if importlib.util.find_spec("httptools") is None:
-            yield skipped_row(module, "needs heddle-broker[aws]")
+            yield skipped_row(f"aws ({module})", "needs heddle-broker[aws]")
             return
         yield from cast("Run", import_module(f"broker.bench.aws.{module}").run)(plan, setting)
 
