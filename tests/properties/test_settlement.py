@@ -410,6 +410,28 @@ def test_a_queue_deleted_while_what_a_stream_held_comes_back() -> None:
     on_a_stream("q", 0, body, messages=1)
 
 
+def test_a_receive_that_does_not_count_is_taken_off_once() -> None:
+    """A nack means a delivery that ended; it hits the next one, which is on its way still when the stream ends."""
+
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        stage.plane.now_ms += 60_000  # the message comes back
+        stage.plane.come_to_rest()
+        stage.context.send(pb.ConsumeRequest(credit=1).SerializeToString())
+        await stage.turns(lambda: stage.plane.steps, commits=False)
+        stage.plane.run_a_little(1)  # it is taken, and not committed
+        assert [run.receive_count for run in stage.queue.state.runs] == [2]
+        nack = pb.Nack(range=pb.SequenceRange(first=1, end=2), delay_seconds=2, unhandled=True)
+        stage.context.send(pb.ConsumeRequest(nacks=[nack]).SerializeToString())
+        stage.context.send(pb.ConsumeRequest(stop=True).SerializeToString())
+        until_ms = stage.plane.now_ms + 2_000
+        await stage.turns(lambda: any(run.until_ms == until_ms for run in stage.queue.state.runs), commits=False)
+        await stage.turns(stream.done)
+        assert [run.receive_count for run in stage.queue.state.runs] == [1]
+        assert stage.received() == [b"0"]
+
+    on_a_stream("q", 0, body, messages=1)
+
+
 def test_a_stop_of_the_broker_waits_for_a_request_that_is_being_settled() -> None:
     async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
         stage.context.send(_every_second(7).SerializeToString())
