@@ -374,6 +374,18 @@ def test_a_request_whose_slice_was_lost_is_not_confirmed() -> None:
     on_a_stream("q", 0, body)
 
 
+def test_what_is_sent_and_received_between_two_slices_is_not_acknowledged() -> None:
+    async def body(stage: Stage, _stream: "asyncio.Task[None]") -> None:
+        stage.context.send(_all("acks", 7).SerializeToString())
+        await stage.turns(lambda: stage.queue.state.runs.total < _MESSAGES)
+        stage.send("", "new")
+        assert sum(map(len, stage.queue.receive(1, visibility_ms=None, now_ms=stage.plane.now_ms))) == 1
+        await stage.turns(lambda: stage.confirmed() == 7)
+        assert stage.queue.counts(stage.plane.now_ms) == (0, 1, 0)
+
+    on_a_stream("q", 0, body)
+
+
 def test_a_queue_deleted_between_two_slices() -> None:
     async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
         stage.context.send(_every_second(7).SerializeToString())

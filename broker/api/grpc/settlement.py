@@ -98,7 +98,8 @@ class Settlement:
 
     async def _acknowledge(self, request: pb.ConsumeRequest, now_ms: int) -> None:
         acknowledge = partial(self._queue.acknowledge, now_ms=now_ms)
-        for first, end in _joined(request.acks):
+        sent_below = self._queue.state.log.next_sequence  # what is sent between the slices is not meant
+        for first, end in ((first, min(end, sent_below)) for first, end in _joined(request.acks)):
             if self._holder is None:
                 await self._stepwise(first, end, acknowledge, self._pause)
             while held := self._held.within(first, end, _PARTS_AT_ONCE):
