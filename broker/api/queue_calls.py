@@ -6,6 +6,7 @@ BrokerError. A refusal tells of state: whoever answers with it awaits ``refused`
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from heddle.v1 import queues_pb2 as pb
 
@@ -13,7 +14,7 @@ from broker import limits
 from broker.api.desk import Desk, settled
 from broker.api.receive import ReceiveCall
 from broker.errors import BrokerError, InvalidParameterValue, MissingParameter, StorageUnavailable
-from broker.queues import Queue, Scope, operations
+from broker.queues import Queue, Scope, Taken, operations
 from broker.queues.move_tasks import MoveTask
 
 # ruff: noqa: N802 -- the names are AWS's
@@ -23,6 +24,7 @@ class QueueCalls:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._queues = desk.queues
+        self._large_answers = asyncio.Lock()
 
     async def refused(self, error: BrokerError) -> BrokerError:
         """What to answer instead of ``error``, once what it rests on is durable: it tells of state, so it waits for
@@ -209,12 +211,21 @@ class QueueCalls:
             payloads = await self._desk.payloads(taken)
             if call.commit is not None:
                 await settled(call.commit)
+            await self._turn_of(taken)
         except asyncio.CancelledError:
             # The caller went away: what was taken for it goes back at once, not at its timeout.
             call.give_back(taken)
             raise
         messages = operations.received_messages(queue, request, taken, payloads, self._queues.identity)
         return pb.ReceiveMessageResponse(messages=messages)
+
+    async def _turn_of(self, taken: Sequence[Taken]) -> None:
+        """Large answers are made one a turn of the loop: those of many callers at once would hold up all others. (Ten
+        messages of 1 MiB take 35 to 60 ms; forty such answers in one turn kept /healthz waiting for 1.6 s.)"""
+        nbytes = sum(part.entry.nbytes * (part.hi - part.lo) // part.entry.count for part in taken)
+        if nbytes > limits.LARGE_ANSWER_BYTES:
+            await self._large_answers.acquire()
+            asyncio.get_running_loop().call_soon(self._large_answers.release)
 
     async def DeleteMessage(self, scope: Scope, request: pb.DeleteMessageRequest) -> pb.DeleteMessageResponse:
         _require(ReceiptHandle=request.receipt_handle)

@@ -2,10 +2,12 @@
 
 import importlib.util
 import ipaddress
+import resource
 import ssl
+import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -19,6 +21,8 @@ from broker.node.config import Config
 if TYPE_CHECKING:
     from broker.api.aws.app import AwsApp
     from broker.api.web.server import WebServer
+
+_OTHER_FILES: Final = 200
 
 log = structlog.get_logger("broker.node")
 
@@ -66,6 +70,7 @@ def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
     from broker.api.aws.sqs import sqs
     from broker.api.aws.sts import sts
     from broker.api.queue_calls import QueueCalls
+    from broker.api.web.limits import WebLimits
     from broker.api.web.server import WebServer
 
     gate: Trusting | Verifier
@@ -84,7 +89,21 @@ def aws_endpoint(config: Config, desk: Desk) -> AwsEndpoint | None:
         base_url=config.external_url,
         default_region=config.region,
     )
-    return AwsEndpoint(app, WebServer(app.handle, str(config.aws), tls=_tls(config)))
+    return AwsEndpoint(
+        app,
+        WebServer(
+            app.handle,
+            str(config.aws),
+            tls=_tls(config),
+            limits=WebLimits(connections_max=min(WebLimits().connections_max, _files_for_connections())),
+        ),
+    )
+
+
+def _files_for_connections() -> int:
+    """Files that may be open, but for some that the other doors and the store need."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(1, files - _OTHER_FILES)
 
 
 def _is_loopback(host: str) -> bool:

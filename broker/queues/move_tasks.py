@@ -21,6 +21,7 @@ from typing import Final
 
 import msgpack
 
+from broker import limits
 from broker.errors import InvalidParameterValue, MissingParameter, OverLimit, QueueDoesNotExist, ResourceNotFound
 from broker.queues.moving import move, oldest_visible
 from broker.queues.queue import Queue
@@ -367,6 +368,8 @@ def _handle(task_id: str, source_arn: str) -> str:
 def _parse_handle(handle: str) -> tuple[str, str]:
     """The task id and source ARN of a handle. Raises InvalidParameterValue."""
     try:
+        if len(handle) > limits.TASK_HANDLE_CHARACTERS_MAX:  # decoding megabytes would hold up everybody
+            raise ValueError(len(handle))
         match json.loads(b64decode(handle, validate=True)):
             case {"taskId": str(task_id), "sourceArn": str(source_arn)}:
                 return task_id, source_arn

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from broker import limits
 from broker.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def _home(arn: str) -> str:
 
 
 def _json_map(text: str) -> dict[str, object] | None:
+    if len(text) > limits.REDRIVE_POLICY_CHARACTERS_MAX:  # decoding megabytes would hold up everybody
+        return None
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,9 +1,12 @@
 """SQS over HTTP where it is not gRPC: URLs, errors, headers, bodies that are no text, callers without a signature."""
 
+import asyncio
 import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import count
+from typing import Any
 
 import pytest
 from heddle.v1 import queues_pb2
@@ -14,7 +17,7 @@ from broker.api.aws import sqs as sqs_module
 from broker.api.aws.credentials import Credentials
 from broker.api.aws.sigv4 import Verifier
 from broker.api.web.messages import Request
-from broker.queues import Scope
+from broker.queues import Scope, operations
 
 from .app import App, body_of, header, members, signed_as
 
@@ -228,3 +231,43 @@ def test_a_defect_is_an_internal_failure_and_no_more(app: App, monkeypatch: pyte
     assert answer.status == 500
     assert b"InternalFailure" in body_of(answer)
     assert b"secret" not in body_of(answer)
+
+
+def test_large_answers_are_made_one_a_turn(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty of them in one turn would hold up everybody for as long as they take together."""
+    url = app.create()
+    for _ in range(20):
+        app.json("SendMessage", {"QueueUrl": url, "MessageBody": "x" * 150_000})
+    turns, made_in = count(), []
+    now = [0]
+    answering = operations.received_messages
+
+    def turn() -> None:
+        """Comes once in each turn of the loop."""
+        now[0] = next(turns)
+        if now[0] < 1_000:
+            app.loop.call_soon(turn)
+
+    def watched(*arguments: Any) -> Any:
+        made_in.append(now[0])
+        return answering(*arguments)
+
+    monkeypatch.setattr(operations, "received_messages", watched)
+
+    async def receive() -> int:
+        request = queues_pb2.ReceiveMessageRequest(queue_url=url, max_number_of_messages=4)
+        answer = await app.calls.ReceiveMessage(OWNER, request)
+        return len(answer.messages)
+
+    async def all_at_once() -> list[int]:
+        turn()
+        leaving = asyncio.ensure_future(receive())
+        several = [asyncio.ensure_future(receive()) for _ in range(4)]
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await asyncio.gather(*several)
+
+    assert app.loop.run_until_complete(all_at_once()) == [4, 4, 4, 4]
+    assert len(made_in) == len(set(made_in)) >= 4
+    counts = app.queues.find(OWNER, "q").counts(app.desk.now_ms())
+    assert counts == (4, 16, 0)  # what was taken for the caller who left is back

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from botocore.auth import SigV4QueryAuth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -306,6 +307,16 @@ def test_a_body_that_its_client_left_unsigned() -> None:
     request.body = b"anything"
 
     assert verifier().verify(request).arn == ALICE.arn
+
+
+def test_a_presigned_url_that_leaves_the_body_unsigned_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder could put other parameters over those that were signed."""
+    monkeypatch.setattr(SigV4QueryAuth, "payload", lambda _auth, _request: "UNSIGNED-PAYLOAD")
+    request = presigned(target="/?Action=ListQueues&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD")
+
+    assert verifier().verify(request).arn == ALICE.arn
+    request.body = b"Action=CreateQueue&QueueName=stolen"
+    assert refusal(request).shape == "InvalidSignatureException"
 
 
 def test_a_compressed_body_is_signed_as_it_was_sent() -> None:

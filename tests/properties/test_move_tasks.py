@@ -4,6 +4,7 @@
 """
 
 import json
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
@@ -159,6 +160,14 @@ def broker() -> Iterator[Broker]:
     yield broker
     broker.commit()
     assert problems(broker.engine) == []
+
+
+def test_a_handle_of_megabytes_is_not_decoded() -> None:
+    handle = b64encode(b"[" + b"[]," * 1_000_000 + b"0]").decode()
+    started = time.process_time()
+    with pytest.raises(InvalidParameterValue, match="TaskHandle"):
+        Broker().tasks.cancel(SCOPE, handle)
+    assert time.process_time() - started < 0.2  # decoding takes more
 
 
 def refusal(kind: type[BrokerError], call: Callable[[], object]) -> str:

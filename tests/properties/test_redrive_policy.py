@@ -1,6 +1,7 @@
 """Redrive policies and redrive allow policies: every row of the tables of the queue reference, 6.1 and 6.3."""
 
 import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
@@ -257,3 +258,13 @@ def test_what_was_taken_is_stored_as_text_that_is_taken_again(fields: dict[str, 
         except InvalidParameterValue:
             continue
         assert parse(policy.text()) == policy
+
+
+def test_a_policy_of_megabytes_is_not_decoded() -> None:
+    huge = "[" + "[]," * 1_000_000 + "0]"
+    started = time.process_time()
+    with pytest.raises(InvalidParameterValue, match="not a valid JSON map"):
+        parse_redrive_policy(huge)
+    with pytest.raises(InvalidParameterValue):
+        parse_redrive_allow_policy(huge)
+    assert time.process_time() - started < 0.05  # decoding takes 0.5 s

@@ -134,7 +134,7 @@ class Verifier:
             query=canonical_query(signed.pairs),
             headers=request.headers,
             signed_names=names,
-            payload_hash=_payload_hash(request, signed.content_sha256, service),
+            payload_hash=_payload_hash(request, signed, service),
         )
         canonical_hash = hashlib.sha256(octets(canonical)).hexdigest()
         string_to_sign = f"{ALGORITHM}\n{signed.date}\n{scope.name}\n{canonical_hash}"
@@ -232,10 +232,12 @@ def _check_names(names: frozenset[str], request: Request, is_presigned: bool, se
             raise sigv4_errors.header_not_signed(name, service)
 
 
-def _payload_hash(request: Request, content_sha256: str, service: str) -> str:
-    if content_sha256 == _UNSIGNED_PAYLOAD:
+def _payload_hash(request: Request, signed: Signed, service: str) -> str:
+    if signed.content_sha256 == _UNSIGNED_PAYLOAD:
+        if signed.is_presigned and request.body:  # whoever has the URL could put any parameters over those signed
+            raise sigv4_errors.content_sha256(service)
         return _UNSIGNED_PAYLOAD
-    if content_sha256.startswith("STREAMING-"):
+    if signed.content_sha256.startswith("STREAMING-"):
         raise sigv4_errors.content_sha256(service)
     body = request.body if request.sent_body is None else request.sent_body
     return hashlib.sha256(body).hexdigest()
