@@ -16,11 +16,12 @@ their lengths by state.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final, Protocol
 
 from sortedcontainers import SortedDict
+
+from broker.queues.lazy_heap import LazyHeap
 
 
 class State(IntEnum):
@@ -69,7 +70,6 @@ class Received:
 
 
 NEVER_MS: Final = 2**63 - 1
-_STALE_MAX: Final = 1_000  # items of the heaps that need not count, beyond one for each run
 _WATCHED_A_RUN: Final = 32  # messages that take a watcher as long as a run takes here, 20 to 40 µs
 
 
@@ -97,10 +97,10 @@ class RunMap:
         self.delay_shift_ms = 0
         """By how much all delays end later than their runs say: a changed delay holds for 20,000 delayed runs at once,
         and none is written."""
-        # The heaps are lazy: an item counts only if the run that it names still has that state and time.
-        self._visible: list[int] = []
-        self._timeouts: list[tuple[int, int]] = []
-        self._delays: list[tuple[int, int]] = []
+        # An item counts if the run that it names still has that state and time.
+        self._visible: LazyHeap[int] = LazyHeap(self._is_visible)
+        self._timeouts: LazyHeap[tuple[int, int]] = LazyHeap(self._is_in_flight)
+        self._delays: LazyHeap[tuple[int, int]] = LazyHeap(self._is_delayed)
         for run in runs:
             self.counts[run.state] += len(run)
             self._announce(run)
@@ -160,12 +160,8 @@ class RunMap:
 
     def first_visible(self) -> Run | None:
         """The run that is received first."""
-        while self._visible:
-            run: Run | None = self._runs.get(self._visible[0])
-            if run is not None and run.state == State.VISIBLE:
-                return run
-            heappop(self._visible)
-        return None
+        lo = self._visible.first()
+        return None if lo is None else self.at_start(lo)
 
     def next_due_ms(self) -> int:
         """When the next delay or visibility timeout ends; ``NEVER_MS`` when there is none."""
@@ -184,20 +180,26 @@ class RunMap:
         return self.until_ms(last) if last.state is State.DELAYED else 0
 
     def _next_due(self) -> tuple[int, Run | None]:
-        delayed = self._first_due(self._delays, State.DELAYED)
-        in_flight = self._first_due(self._timeouts, State.IN_FLIGHT)
+        delayed, in_flight = self._first_due(self._delays), self._first_due(self._timeouts)
         if delayed is None or (in_flight is not None and in_flight.until_ms <= self.until_ms(delayed)):
             delayed = in_flight
         return (NEVER_MS if delayed is None else self.until_ms(delayed)), delayed
 
-    def _first_due(self, heap: list[tuple[int, int]], state: State) -> Run | None:
-        while heap:
-            until_ms, lo = heap[0]
-            run: Run | None = self._runs.get(lo)
-            if run is not None and run.until_ms == until_ms and run.state == state:
-                return run
-            heappop(heap)
-        return None
+    def _first_due(self, heap: LazyHeap[tuple[int, int]]) -> Run | None:
+        item = heap.first()
+        return None if item is None else self.at_start(item[1])
+
+    def _is_visible(self, lo: int) -> bool:
+        run: Run | None = self._runs.get(lo)
+        return run is not None and run.state is State.VISIBLE
+
+    def _is_delayed(self, item: tuple[int, int]) -> bool:
+        run: Run | None = self._runs.get(item[1])
+        return run is not None and run.until_ms == item[0] and run.state is State.DELAYED
+
+    def _is_in_flight(self, item: tuple[int, int]) -> bool:
+        run: Run | None = self._runs.get(item[1])
+        return run is not None and run.until_ms == item[0] and run.state is State.IN_FLIGHT
 
     # --- changing
 
@@ -365,20 +367,9 @@ class RunMap:
         self._announce(run)
 
     def _announce(self, run: Run) -> None:
-        if run.state == State.VISIBLE:
-            heappush(self._visible, run.lo)
-        elif run.state == State.DELAYED:
-            heappush(self._delays, (run.until_ms, run.lo))
+        if run.state is State.VISIBLE:
+            self._visible.push(run.lo, len(self._runs))
+        elif run.state is State.DELAYED:
+            self._delays.push((run.until_ms, run.lo), len(self._runs))
         else:
-            heappush(self._timeouts, (run.until_ms, run.lo))
-        if len(self._visible) + len(self._delays) + len(self._timeouts) > 2 * len(self._runs) + _STALE_MAX:
-            self._rebuild_heaps()
-
-    def _rebuild_heaps(self) -> None:
-        """Leaves out what no longer counts: a message that is extended again and again leaves an item each time."""
-        runs = self._runs.values()
-        self._visible = [run.lo for run in runs if run.state == State.VISIBLE]  # in order, hence a heap
-        self._delays = [(run.until_ms, run.lo) for run in runs if run.state == State.DELAYED]
-        self._timeouts = [(run.until_ms, run.lo) for run in runs if run.state == State.IN_FLIGHT]
-        heapify(self._delays)
-        heapify(self._timeouts)
+            self._timeouts.push((run.until_ms, run.lo), len(self._runs))

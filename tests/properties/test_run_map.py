@@ -1,11 +1,14 @@
 """The run map beside a dict from sequence number to history."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from broker.queues import lazy_heap
 from broker.queues.runs import NEVER_MS, Received, Run, RunMap, State
 
 History = tuple[int, int, int, int, int, int]
@@ -13,6 +16,14 @@ _LIMIT = 60
 
 sequences = st.integers(0, _LIMIT)
 ranges = st.tuples(sequences, sequences).map(lambda pair: (min(pair), max(pair) + 1))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heaps() -> Iterator[None]:
+    """What no longer counts is left out of them often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lazy_heap, "_STALE_MAX", 0)
+        yield
 
 
 class RunMapMachine(RuleBasedStateMachine):
