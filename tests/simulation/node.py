@@ -157,12 +157,14 @@ class SimulatedNode:
         """Whether a move task has something left to do."""
         return self.queues.move_tasks.next_due_ms() < NEVER_MS
 
-    def moved(self, name: str) -> int:
-        """How many messages the move tasks say that they have taken from a queue."""
+    def moved(self, name: str) -> int | None:
+        """How many messages the move tasks say that they have taken from a queue; None where there may have been more
+        tasks than are kept."""
         queue = next((queue for queue in self.queues if queue.name == name), None)
         if queue is None:
             return 0
-        return sum(task.moved for task in self.queues.move_tasks.list(SCOPE, queue.arn, RESULTS_MAX))
+        tasks = self.queues.move_tasks.list(SCOPE, queue.arn, RESULTS_MAX)
+        return None if len(tasks) == RESULTS_MAX else sum(task.moved for task in tasks)
 
     # --- the engine room
 
