@@ -3,7 +3,8 @@
 Source of the semantics: sections 1.4 and 4 of the queue reference. Never: who receives a message, or when.
 """
 
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 from typing import Final
 
 from broker import limits
@@ -76,6 +77,17 @@ class Settling(QueueCore):
         if self._named_by(handle) is None or not self.delete(handle.sequence, handle.sequence + 1, now_ms):
             self.activity.deleted_messages += 1
 
+    def delete_all_received(self, handles: Sequence[ReceiptHandle], now_ms: int) -> None:
+        """The same for several handles; those of neighbours, as one receive gives them, are deleted in one step."""
+        state, deleted = self.state, 0
+        named = {handle.sequence: handle.batch_id for handle in handles}
+        for lo, hi, name_id in _neighbours(sorted(named.items())):
+            if state.runs.overlapping(lo, hi, 1):
+                for entry, first, end in list(state.log.slices(lo, hi)):
+                    if entry.name_id == name_id:
+                        deleted += self.delete(first, end, now_ms)
+        self.activity.deleted_messages += len(handles) - deleted  # one that is gone already counts as deleted
+
     def _named_by(self, handle: ReceiptHandle) -> Run | None:
         """The run of the message that a handle was made for; None when it is gone."""
         run = self.state.runs.find(handle.sequence)
@@ -144,6 +156,13 @@ class Settling(QueueCore):
             state.runs.set_state(lo, hi, State.IN_FLIGHT, self._now_ms + timeout_ms)
         else:
             state.runs.set_state(lo, hi, State.VISIBLE, 0)
+
+
+def _neighbours(named: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Of sequence numbers in order, each with the id that names its message: the ranges [lo, hi) that share one."""
+    for _, group in groupby(enumerate(named), key=lambda item: (item[1][0] - item[0], item[1][1])):
+        members = [member for _, member in group]
+        yield members[0][0], members[-1][0] + 1, members[0][1]
 
 
 def _beyond_total(run: Run, timeout_seconds: int, now_ms: int) -> bool:

@@ -18,13 +18,20 @@ def delete_message_batch(
 ) -> pb.DeleteMessageBatchResponse:
     check_entries("DeleteMessageBatchRequestEntry", request.entries)
     response = pb.DeleteMessageBatchResponse()
-    for entry, error in each(
-        request.entries, lambda entry: delete_message(queue, entry.receipt_handle, identity=identity, now_ms=now_ms)
-    ):
+    received: list[ReceiptHandle] = []
+
+    def delete(entry: pb.DeleteMessageBatchRequestEntry) -> None:
+        if queue.fifo:  # where a handle may be too old, each for itself
+            delete_message(queue, entry.receipt_handle, identity=identity, now_ms=now_ms)
+        else:
+            received.append(_decoded(queue, entry.receipt_handle, identity))
+
+    for entry, error in each(request.entries, delete):
         if error is None:
             response.successful.append(pb.DeleteMessageBatchResultEntry(id=entry.id))
         else:
             response.failed.append(error)
+    queue.delete_all_received(received, now_ms)
     return response
 
 
