@@ -121,6 +121,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
         self.model = ModelQueues(fifo)
         self.durable = deepcopy(self.model)
         self.handles: list[tuple[str, str, str, int]] = []  # queue, handle, message id, delivery id
+        self.durable_handles = self.handles
         self.message_ids: set[str] = set()
         self.parked: list[_Parked] = []
         self.sent = 0
@@ -139,10 +140,11 @@ class DeadLetterMachine(RuleBasedStateMachine):
         self.model.queues[name] = ModelQueue()
 
     def _note_durable(self) -> None:
-        self.durable = deepcopy(self.model)
+        self.durable, self.durable_handles = deepcopy(self.model), self.handles
 
     def _roll_back(self) -> None:
-        self.model = deepcopy(self.durable)
+        """Nobody was told what did not last: a handle could be one of a queue that never was."""
+        self.model, self.handles = deepcopy(self.durable), self.durable_handles
 
     def full(self, name: str) -> str:
         return f"{name}.fifo" if self.fifo else name
@@ -329,7 +331,7 @@ class DeadLetterMachine(RuleBasedStateMachine):
                 expected["SequenceNumber"] = str(10**19 + letter.sequence)
             assert dict(message.attributes) == expected
             part = next(part for part in taken if part.lo <= letter.sequence < part.hi)
-            self.handles.append((name, message.receipt_handle, message.message_id, part.delivery_id))
+            self.handles = [*self.handles, (name, message.receipt_handle, message.message_id, part.delivery_id)]
 
     # --- what becomes of received messages
 
