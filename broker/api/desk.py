@@ -4,10 +4,10 @@ The only place where the front desk meets the store. Never: protocol details.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.errors import ShuttingDown, StorageFull, StorageUnavailable
 from broker.log import Batches, PackedBatch
@@ -36,6 +36,21 @@ class Desk:
 
     parked: set[Parked] = field(default_factory=set)
     """Calls that wait for messages and return empty when the broker stops."""
+
+    finishing: set["asyncio.Task[None]"] = field(default_factory=set)
+    """What must end although nobody waits for it any more."""
+
+    def finish(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Runs ``work`` to its end, whoever goes away meanwhile; ``finished`` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.finishing.add(task)
+        task.add_done_callback(self.finishing.discard)
+        return task
+
+    async def finished(self) -> None:
+        """Returns when nothing that was begun is left to finish."""
+        while self.finishing:
+            await asyncio.wait(self.finishing)
 
     def stop(self) -> None:
         """Nothing new is taken from here on; parked calls return."""

@@ -241,6 +241,7 @@ class Node:
             doors.create_task(self.grpc.stop(grace_seconds))
             if self._aws is not None:
                 doors.create_task(self._aws.server.stop(grace_seconds))
+        await self.desk.finished()
 
     async def _reset(self) -> None:
         """Every queue is gone, on the disk too."""

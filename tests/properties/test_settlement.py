@@ -222,6 +222,22 @@ def test_what_a_stream_held_comes_back_in_slices(name: str, groups: int) -> None
     on_a_stream(name, groups, body)
 
 
+@pytest.mark.parametrize(("name", "groups"), [("q", 0), ("one.fifo", 1)])
+def test_what_a_stream_held_comes_back_although_it_is_cancelled_again(name: str, groups: int) -> None:
+    """Under load a client's end is seen before its cancellation, which then comes while messages go back."""
+
+    async def body(stage: Stage, stream: "asyncio.Task[None]") -> None:
+        stream.cancel()
+        await stage.turns(lambda: stage.queue.state.runs.visible, commits=False)
+        assert stage.queue.state.runs.visible < _MESSAGES
+        stream.cancel()
+        await stage.turns(lambda: stream.done() and not stage.desk.finishing)
+        assert stage.queue.counts(stage.plane.now_ms) == (_MESSAGES, 0, 0)
+        await stage.desk.finished()
+
+    on_a_stream(name, groups, body)
+
+
 def test_nothing_is_delivered_between_the_slices_of_a_request() -> None:
     """What comes back first would be delivered again, and the rest of the request would speak of that."""
 

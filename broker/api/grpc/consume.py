@@ -14,6 +14,7 @@ they come again, in order. Messages that its client acknowledges after it lost t
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
@@ -101,7 +102,9 @@ class Consume:
             self._desk.parked.discard(self)
             reader.cancel()
             writer.cancel()
-            await self._leave()
+            if (giving_back := self._leave()) is not None:
+                # A task of its own: a cancellation that comes while messages go back must not keep the others.
+                await asyncio.shield(self._desk.finish(giving_back))
 
     def end_wait(self) -> None:
         """The broker stops: no more deliveries; the client learns it from the end of the stream."""
@@ -330,16 +333,17 @@ class Consume:
         self._outbox = deque(item for item in self._outbox if isinstance(item.what, _Confirmation))
         self._wake.set()
 
-    async def _leave(self) -> None:
-        """Out of the line; what was not acknowledged becomes visible at once, unless the client asked otherwise."""
+    def _leave(self) -> Coroutine[Any, Any, None] | None:
+        """Out of the line. What then gives back what was not acknowledged, so that it is visible at once, unless the
+        client asked otherwise."""
         self._stop()
         if self._patience is not None:
             self._patience.cancel()
         queue = self._queue
         if queue is None or self._settlement is None or queue.deleted:
-            return
+            return None
         if self._in_line:
             queue.leave(self)
         if isinstance(queue, FifoQueue) and self._holder is not None:
             queue.part(self._holder)
-        await self._settlement.close(keep=self._keep_in_flight)
+        return self._settlement.close(keep=self._keep_in_flight)
