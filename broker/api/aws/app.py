@@ -112,7 +112,7 @@ class AwsApp:
         except AwsError as error:
             outcome = error.code
             response = protocol.error(service.model, error, request_id)
-        except Exception:
+        except Exception:  # a defect is this caller's 500 and a line in the log, never the inside of the broker
             log.exception("an internal error", service=service.name, operation=route.operation, request_id=request_id)
             outcome = _INTERNAL.code
             response = protocol.error(service.model, _INTERNAL, request_id)

@@ -87,7 +87,7 @@ class Exchanges:
             if _is_being_cancelled():
                 raise
             log.exception("a handler was cancelled from within", method=request.method, path=request.path)
-        except Exception:
+        except Exception:  # a handler's defect is the answer of its request, and nobody else's
             log.exception("a handler failed", method=request.method, path=request.path)
         return Response(500)
 

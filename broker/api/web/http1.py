@@ -155,7 +155,7 @@ class Http1Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._transport.abort()  # nothing to do where the client is gone; the handler may have been, from within
             raise
-        except Exception:
+        except Exception:  # half an answer is sent: only the end of the connection can tell
             log.exception("an answer broke off", method=request.method, path=request.path)
             self._transport.abort()
             return

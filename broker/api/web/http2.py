@@ -148,7 +148,7 @@ class Http2Connection(asyncio.Protocol):
             log.info("refused an HTTP/2 connection", reason=repr(error), peer=self._peer)
             self._close()
             return
-        except Exception:
+        except Exception:  # the library's state is not to be trusted after it: this connection ends, the others go on
             log.exception("an HTTP/2 connection failed", peer=self._peer)
             self._transport.abort()
             return
@@ -325,7 +325,7 @@ class Http2Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._break_off(stream_id, stream)  # if it is still there the handler was cancelled from within
             raise
-        except Exception:
+        except Exception:  # half an answer is sent: the reset of its stream tells
             log.exception("an answer broke off", method=stream.request.method, path=stream.request.path)
             self._break_off(stream_id, stream)
         else:
