@@ -75,6 +75,7 @@ CONSUME_DELIVERIES_A_TURN_MAX: Final = 200  # about 30 µs each; then the next i
 
 # --- the log (ours)
 COALESCED_BATCH_BYTES_MAX: Final = 262_144  # small sends of one commit share a batch up to here
+COALESCED_BATCH_MS_MAX: Final = 20  # and this time apart at most, since they also share their SentTimestamp
 ENTRY_INDEX_MAX: Final = 256  # entries of one log kept in memory; others are one range scan away
 ENTRY_READ_AHEAD: Final = 64  # entries read in one scan when the index misses
 

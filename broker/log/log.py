@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgpack
 from sortedcontainers import SortedDict
 
-from broker.limits import COALESCED_BATCH_BYTES_MAX, ENTRY_INDEX_MAX, ENTRY_READ_AHEAD
+from broker.limits import COALESCED_BATCH_BYTES_MAX, COALESCED_BATCH_MS_MAX, ENTRY_INDEX_MAX, ENTRY_READ_AHEAD
 from broker.log.batches import Batches
 from broker.store import Store, Table
 from broker.store.keys import SEQUENCE_END, pair, pair_sequence, triple, triple_parts
@@ -64,10 +64,21 @@ class Log:
     """The entries of one log from sequence number ``start`` on; what is below is being swept. The log's owner keeps
     ``next_sequence``, that of the next message, at rest.
 
-    Small appends of the same moment and sender share one entry and one batch: concatenated batches are a batch.
+    Small appends of one commit and sender share one entry and one batch: concatenated batches are a batch. Their time
+    is that of the last of them, which is between each one's call and its answer.
     """
 
-    __slots__ = ("_batches", "_index", "_open", "_open_parts", "_store", "log_id", "next_sequence", "start")
+    __slots__ = (
+        "_batches",
+        "_index",
+        "_open",
+        "_open_parts",
+        "_opened_at_ms",
+        "_store",
+        "log_id",
+        "next_sequence",
+        "start",
+    )
 
     def __init__(self, store: Store, batches: Batches, log_id: int, *, start: int, next_sequence: int) -> None:
         self._store, self._batches = store, batches
@@ -77,20 +88,23 @@ class Log:
         self._index: SortedDict = SortedDict()  # base -> Entry; some of the entries, never stale
         self._open: Entry | None = None  # the newest entry while appends may still join it
         self._open_parts: list[bytes] = []
+        self._opened_at_ms = 0
 
     def append(self, packed: bytes, count: int, now_ms: int, sender_id: str) -> tuple[int, int, int]:
         """Appends the messages of a packed batch. Returns (base sequence, batch id, index of the first message)."""
         entry = self._open
         if (
             entry is None
-            or entry.appended_at_ms != now_ms
+            or not entry.appended_at_ms <= now_ms <= self._opened_at_ms + COALESCED_BATCH_MS_MAX
             or entry.sender_id != sender_id
             or entry.nbytes + len(packed) > COALESCED_BATCH_BYTES_MAX
         ):
             self._close_open()
             entry = Entry(self.next_sequence, 0, self._batches.ids.new(), 0, now_ms, sender_id, 0)
             self._open = self._index[entry.base] = entry
+            self._opened_at_ms = now_ms
             self._store.touch(self)
+        entry.appended_at_ms = now_ms
         index = entry.count
         self._open_parts.append(packed)
         entry.nbytes += len(packed)

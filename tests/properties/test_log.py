@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from broker.limits import COALESCED_BATCH_BYTES_MAX
+from broker.limits import COALESCED_BATCH_BYTES_MAX, COALESCED_BATCH_MS_MAX
 from broker.log import Batches, Entry, Log
 from broker.store import InlineCommitter, Store, Table
 from broker.store.keys import SEQUENCE_END, pair
@@ -36,9 +36,13 @@ class LogMachine(RuleBasedStateMachine):
         self.batches = Batches(self.store, cache_bytes=1)
         self.log = Log(self.store, self.batches, _LOG_ID, start=0, next_sequence=next_sequence)
 
-    @rule(count=st.integers(1, 4), later=st.booleans(), sender=st.sampled_from(["a", "a", "b"]))
-    def append(self, count: int, later: bool, sender: str) -> None:
-        self.now_ms += later
+    @rule(
+        count=st.integers(1, 4),
+        later_ms=st.sampled_from([0, 0, 1, 7, COALESCED_BATCH_MS_MAX, -1]),
+        sender=st.sampled_from(["a", "a", "b"]),
+    )
+    def append(self, count: int, later_ms: int, sender: str) -> None:
+        self.now_ms += later_ms
         bodies = [b"%d" % (self.sent + index) for index in range(count)]
         self.sent += count
         packed = MessageBatch(messages=[Message(body=body) for body in bodies]).SerializeToString()
@@ -104,7 +108,11 @@ class LogMachine(RuleBasedStateMachine):
         assert batch is not None
         for sequence in range(lo, hi):
             message = batch.message(entry.first_index + sequence - entry.base)
-            assert (message.body, entry.appended_at_ms) == self.model[sequence]
+            body, sent_ms = self.model[sequence]
+            assert message.body == body
+            # That of the last that joined, and of nobody's from another moment.
+            assert entry.appended_at_ms == max(self.model[held][1] for held in range(entry.base, entry.end))
+            assert 0 <= entry.appended_at_ms - sent_ms <= COALESCED_BATCH_MS_MAX
 
     @invariant()
     def every_message_has_one_entry(self) -> None:

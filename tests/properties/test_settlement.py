@@ -12,6 +12,7 @@ from heddle.v1 import queues_pb2 as pb
 from heddle.v1.message_pb2 import Message, MessageBatch
 from simulation.wire import StreamContext
 
+from broker import limits
 from broker.api.desk import Desk
 from broker.api.grpc import settlement
 from broker.api.grpc.consume import Consume
@@ -48,7 +49,7 @@ class Stage:
         self.plane.queues.create(SCOPE, name, {"FifoQueue": "true"} if groups else {}, {}, now_ms=self.plane.now_ms)
         self.queue: Queue = self.plane[name]
         for number in range(messages):
-            self.plane.now_ms += 1
+            self.plane.now_ms += limits.COALESCED_BATCH_MS_MAX + 1  # an entry for each
             self.send(f"g{number % groups}" if groups else "", str(number))
         self.plane.settle()
         self.plane.now_ms += 1_000

@@ -15,7 +15,7 @@ from broker.errors import (
     TooManyEntriesInBatchRequest,
 )
 
-_ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+_ENTRY_IDS: Final = re.compile(r"[A-Za-z0-9_-]{1,80}(\n[A-Za-z0-9_-]{1,80})*+", re.ASCII)
 
 
 class _Entry(Protocol):
@@ -26,16 +26,21 @@ class _Entry(Protocol):
 E = TypeVar("E", bound=_Entry)
 
 
-def check_entries(entry_name: str, entries: Sequence[_Entry]) -> list[str]:
-    """Raises what fails a batch call as a whole, in AWS's order. Returns the ids of the entries."""
-    if not entries:
+def check_entries(entry_name: str, entries: Sequence[_Entry]) -> None:
+    """Raises what fails a batch call as a whole, in AWS's order."""
+    check_ids(entry_name, [entry.id for entry in entries])
+
+
+def check_ids(entry_name: str, ids: Sequence[str]) -> None:
+    """As ``check_entries``, of the ids of the entries."""
+    if not ids:
         raise EmptyBatchRequest(f"There should be at least one {entry_name} in the request.")
-    if len(entries) > limits.BATCH_ENTRIES_MAX:
+    if len(ids) > limits.BATCH_ENTRIES_MAX:
         raise TooManyEntriesInBatchRequest(
-            f"Maximum number of entries per request are {limits.BATCH_ENTRIES_MAX}. You have sent {len(entries)}."
+            f"Maximum number of entries per request are {limits.BATCH_ENTRIES_MAX}. You have sent {len(ids)}."
         )
-    ids = [entry.id for entry in entries]
-    if not all(map(_ENTRY_ID.fullmatch, ids)):
+    lines = "\n".join(ids)  # a look at all at once: a third of the time
+    if lines.count("\n") != len(ids) - 1 or not _ENTRY_IDS.fullmatch(lines):
         raise InvalidBatchEntryId(
             "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
             "It can be at most 80 letters long."
@@ -43,7 +48,6 @@ def check_entries(entry_name: str, entries: Sequence[_Entry]) -> list[str]:
     if len(set(ids)) < len(ids):
         repeated = next(entry_id for index, entry_id in enumerate(ids) if entry_id in ids[:index])
         raise BatchEntryIdsNotDistinct(f"Id {repeated} repeated.")
-    return ids
 
 
 def each(entries: Iterable[E], apply: Callable[[E], None]) -> Iterable[tuple[E, pb.BatchResultErrorEntry | None]]:
