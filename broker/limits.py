@@ -90,6 +90,7 @@ GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in on
 
 # --- FIFO queues
 LOOK_AHEAD_MESSAGES: Final = 120_000  # SQS: how far a FIFO queue looks for groups that may be delivered
+UNBLOCKED_AHEAD_MESSAGES: Final = 4_000  # and how far while some may be: what is ahead stays in the processor's cache
 RECEIVE_ATTEMPT_SECONDS: Final = 300  # SQS: ReceiveRequestAttemptId
 RECEIVE_ATTEMPTS_MAX: Final = 10_000  # ours: attempts remembered for a queue; the oldest are forgotten first
 SEQUENCE_NUMBER_BASE: Final = 10**19  # ours: SequenceNumber is this plus the message's place, 20 digits as on AWS

@@ -65,6 +65,7 @@ class FifoQueue(Queue):
         self._dedup = Dedup(self._store, self.log_id)
         self._holders: list[Holder] = []
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
+        self._in_flight_end = 0  # no message from here on was in flight when the state was loaded
 
     @property
     def groups(self) -> Groups:
@@ -76,14 +77,21 @@ class FifoQueue(Queue):
     def groups_in_flight(self) -> int:
         """Groups that have messages in flight."""
         if self.state.runs.counts[State.IN_FLIGHT]:
-            self._look_ahead(self.groups)  # after a start, nobody may have asked yet
+            groups, end = self.groups, self._in_flight_end
+            self._look_ahead(groups, lambda: groups.end < end)
         return self.groups.in_flight
 
     def load_more(self, now_ms: int) -> bool:
         return self._dedup.load(now_ms, per_group=self.attributes.deduplication_per_group)
 
     def _loaded_state(self, state: QueueState) -> None:
-        self._window = Groups(state.runs, start=max(state.log.start, FIRST_SEQUENCE), window=limits.LOOK_AHEAD_MESSAGES)
+        self._window = Groups(
+            state.runs,
+            start=max(state.log.start, FIRST_SEQUENCE),
+            window=limits.LOOK_AHEAD_MESSAGES,
+            ahead=limits.UNBLOCKED_AHEAD_MESSAGES,
+        )
+        self._in_flight_end = max((run.hi for run in state.runs if run.state is State.IN_FLIGHT), default=0)
 
     def forget_state(self) -> None:
         super().forget_state()
@@ -163,21 +171,23 @@ class FifoQueue(Queue):
     def _next(self, count: int, holder: Holder | None) -> list[tuple[int, int]]:
         """By group, each with as many as it has; for a ``holder`` in the order of the log, so that whole batches stay
         together."""
-        self._look_ahead(self.groups)
-        return self.groups.take(count, holder, in_order=holder is not None and holder.in_order)
+        groups = self.groups
+        self._look_ahead(groups, lambda: not groups.any_open(holder))
+        return groups.take(count, holder, in_order=holder is not None and holder.in_order)
 
     def deliverable(self, holder: Holder | None = None) -> bool:
         if not self.state.runs.visible:
             return False
         groups = self.groups
-        return groups.any_open(holder) or (groups.wants_more and groups.end < self.state.log.next_sequence)
+        return groups.any_open(holder) or (groups.may_widen and groups.end < self.state.log.next_sequence)
 
     def _anything_deliverable(self) -> bool:
         return self.deliverable() or any(self.groups.any_open(holder) for holder in self._holders)
 
     def first_deliverable(self, count: int) -> list[tuple[int, int]]:
-        self._look_ahead(self.groups)
-        return self.groups.peek(count)
+        groups = self.groups
+        self._look_ahead(groups, lambda: not groups.any_open())
+        return groups.peek(count)
 
     def refuse_over_limit(self) -> None:
         """A FIFO queue at its in-flight limit answers with nothing."""

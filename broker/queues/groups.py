@@ -72,8 +72,8 @@ Line = deque[tuple[int, Group]]
 
 
 class Groups(Window[Group]):
-    def __init__(self, runs: RunMap, *, start: int, window: int) -> None:
-        super().__init__(runs, Group, start=start, window=window)
+    def __init__(self, runs: RunMap, *, start: int, window: int, ahead: int) -> None:
+        super().__init__(runs, Group, start=start, window=window, ahead=min(ahead, window))
         self._ready: Line = deque()
         self._tickets = 0
         self._last: tuple[Holder | None, Group | None] = (None, None)  # who took last, and of which group

@@ -9,7 +9,7 @@ Source of the semantics: sections 1.4, 2 and 4 of the queue reference.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from broker import limits
@@ -161,10 +161,15 @@ class Queue(Settling):
                 fresh.extend(self._unexpired(state, received, delivery_id, until_ms))
         return fresh
 
-    def _look_ahead(self, window: Window[Any]) -> None:
-        """Loads whose the messages are that follow the window, a step's worth."""
+    def _look_ahead(self, window: Window[Any], blocked: Callable[[], bool] = lambda: False) -> None:
+        """Loads whose the messages are that follow the window, a step's worth: further where it is ``blocked``."""
         log, left, left_bytes = self.state.log, limits.GROUPS_LOADED_A_STEP_MAX, limits.LOOK_AHEAD_BYTES_A_STEP_MAX
-        while left > 0 and left_bytes > 0 and window.wants_more and window.end < log.next_sequence:
+        while (
+            left > 0
+            and left_bytes > 0
+            and window.end < log.next_sequence
+            and (window.wants_more or (window.may_widen and blocked()))
+        ):
             entry = next((entry for entry, _, _ in log.slices(window.end, log.next_sequence)), None)
             if entry is None:
                 window.skip_to(log.next_sequence)

@@ -134,11 +134,13 @@ class FifoMachine(RuleBasedStateMachine):
         content_based=st.booleans(),
         per_group=st.booleans(),
         window=st.sampled_from([120_000, 120_000, 6]),
+        ahead=st.sampled_from([4_000, 4_000, 3]),
         in_flight_max=st.sampled_from([120_000, 120_000, 7]),
     )
-    def start(self, content_based: bool, per_group: bool, window: int, in_flight_max: int) -> None:
+    def start(self, content_based: bool, per_group: bool, window: int, ahead: int, in_flight_max: int) -> None:
         self.patches = [
             mock.patch.object(limits, "LOOK_AHEAD_MESSAGES", window),
+            mock.patch.object(limits, "UNBLOCKED_AHEAD_MESSAGES", ahead),
             mock.patch.object(limits, "IN_FLIGHT_MESSAGES_MAX", in_flight_max),
         ]
         for patch in self.patches:
@@ -310,7 +312,7 @@ class FifoMachine(RuleBasedStateMachine):
         may = model.groups.deliverable(here, who)
         room = limits.IN_FLIGHT_MESSAGES_MAX - model.counts()[1]
         received = [model.messages[sequence] for part in taken for sequence in range(part.lo, part.hi)]
-        all_is_seen = limits.LOOK_AHEAD_MESSAGES > 100
+        all_is_seen = min(limits.LOOK_AHEAD_MESSAGES, limits.UNBLOCKED_AHEAD_MESSAGES) > 100
         check_taken(received, may, min(count, max(room, 0)), by_group=who is None and all_is_seen)
         timeout_ms = model.visibility_ms if timeout_s is None else timeout_s * 1000
         for part in taken:

@@ -48,9 +48,9 @@ _ACTIONS = actions(
 class GroupsMachine(RuleBasedStateMachine):
     """A run map with its groups, used as a queue uses them. ``entries``: the names of the messages of each."""
 
-    @initialize(window=st.integers(5, 20))
-    def start(self, window: int) -> None:
-        self.window = window
+    @initialize(window=st.integers(5, 20), ahead=st.sampled_from([2, 5, 20]))
+    def start(self, window: int, ahead: int) -> None:
+        self.window, self.ahead = window, min(ahead, window)
         self.now_ms = 1_000
         self.runs = RunMap([])
         self.entries: dict[int, list[str]] = {}
@@ -63,12 +63,14 @@ class GroupsMachine(RuleBasedStateMachine):
         # some of it, or it lost its messages; then it may have kept its place.
         self.since: dict[str, int | None] = {}
         self.holders = [Holder() for _ in range(_HOLDERS)]
-        self.groups = Groups(self.runs, start=1, window=window)
+        self.groups = Groups(self.runs, start=1, window=window, ahead=ahead)
 
     # --- what the queue does
 
-    def _look_ahead(self) -> None:
-        while self.groups.wants_more and self.groups.end < self.next_sequence:
+    def _look_ahead(self, holder: Holder | None = None) -> None:
+        while self.groups.end < self.next_sequence and (
+            self.groups.wants_more or (self.groups.may_widen and not self.groups.any_open(holder))
+        ):
             at = self.groups.end
             following = [base for base, names in self.entries.items() if base + len(names) > at]
             if not following:
@@ -129,9 +131,9 @@ class GroupsMachine(RuleBasedStateMachine):
 
     def take(self, count: int, who: int | None, timeout_ms: int, fates: list[bool]) -> None:
         """``fates``: whether a message turns out to be a dead letter or expired."""
-        self._look_ahead()
-        self._note_turn()
         holder = None if who is None else self.holders[who]
+        self._look_ahead(holder)
+        self._note_turn()
         may = self.model.deliverable(self._in_window(), who)
         ranges = self.groups.take(count, holder, in_order=holder is not None)
         taken = [self.messages[sequence] for lo, hi in ranges for sequence in range(lo, hi)]
@@ -214,7 +216,7 @@ class GroupsMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The streams live on, as they do after a failed commit."""
         self.runs = RunMap([replace(run) for run in self.runs])
-        self.groups = Groups(self.runs, start=1, window=self.window)
+        self.groups = Groups(self.runs, start=1, window=self.window, ahead=self.ahead)
         self.model = ModelGroups()
         for message in self.messages.values():
             message.holder = None
@@ -246,7 +248,8 @@ class GroupsMachine(RuleBasedStateMachine):
         here = self._in_window()
         if self.groups.end < self.next_sequence:
             visible = sum(message.state() == "visible" for message in here)
-            assert 2 * visible > self.window or len(here) >= 2 * self.window
+            reach = self.ahead if self.groups.any_open() else self.window
+            assert 2 * visible > reach or len(here) >= 2 * self.window
         assert len(here) < 3 * self.window + 12
 
     def _check_deliverable(self) -> None:
@@ -274,7 +277,7 @@ TestGroups = GroupsMachine.TestCase
 def test_a_look_past_blocked_messages_is_bounded_and_goes_on() -> None:
     """A hundred groups are blocked, with 40,000 messages; one that is not comes behind them, then one before them."""
     runs = RunMap([])
-    groups = Groups(runs, start=1, window=100_000)
+    groups = Groups(runs, start=1, window=100_000, ahead=100_000)
 
     def append(base: int, names: list[str]) -> None:
         runs.append(base, base + len(names), 0)
