@@ -106,7 +106,7 @@ class FifoQueue(Queue):
         self, packed: bytes, groups: Sequence[str], deduplication_ids: Sequence[str], *, now_ms: int, sender_id: str
     ) -> Accepted:
         """Appends the checked messages of a packed batch, but those that repeat one of the last five minutes."""
-        self.changing(now_ms)
+        state = self.changing(now_ms)
         per_group = self.attributes.deduplication_per_group
         repeated = self._dedup.find(deduplication_ids, groups, now_ms, per_group=per_group)
         count = len(groups)
@@ -119,15 +119,7 @@ class FifoQueue(Queue):
             self.activity.deduplicated_messages += len(repeated)
         sent = None
         if groups:
-            sent = self.send(
-                packed,
-                len(groups),
-                len(packed),
-                delay_ms=None,
-                now_ms=now_ms,
-                sender_id=sender_id,
-                groups=groups,
-            )
+            sent = self._append(state, packed, len(groups), len(packed), None, now_ms, sender_id, groups)
             self._dedup.add(sent.base, sent.batch_id, sent.first_index, deduplication_ids, groups, now_ms)
         return Accepted(sent, self._resolved(repeated, sent, count), count)
 

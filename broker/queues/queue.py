@@ -51,6 +51,19 @@ class Queue(Settling):
         """Appends the checked messages of a packed batch: visible after the delay, the queue's when None. ``groups``:
         the message groups, where any message has one."""
         state = self.changing(now_ms)
+        return self._append(state, packed, count, nbytes, delay_ms, now_ms, sender_id, groups)
+
+    def _append(  # noqa: PLR0917
+        self,
+        state: QueueState,
+        packed: bytes,
+        count: int,
+        nbytes: int,
+        delay_ms: int | None,
+        now_ms: int,
+        sender_id: str,
+        groups: Sequence[str] | None,
+    ) -> Sent:
         base, batch_id, index = state.log.append(packed, count, now_ms, sender_id)
         if delay_ms is None:
             delay_ms = self.attributes.delay_ms

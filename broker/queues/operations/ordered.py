@@ -120,7 +120,7 @@ def _packed_if_plain(queue: FifoQueue, request: pb.SendMessageBatchRequest, fiel
         return None
     if not rules.are_plain_bodies(fields.bodies, attributes.maximum_message_bytes, limits.BATCH_REQUEST_BYTES_MAX):
         return None
-    if not rules.are_ids(fields.groups) or not rules.are_ids(given):
+    if not rules.are_ids([*fields.groups, *given]):
         return None
     batch = MessageBatch()
     add = batch.messages.add
