@@ -72,13 +72,13 @@ class IdTables:
             table.newest_ms = accepted_ms
             start = stop
 
-    def find(self, keys: Sequence[Hashable]) -> Iterator[tuple[int, Iterator[int]]]:
+    def find(self, keys: Sequence[Hashable]) -> list[tuple[int, Iterator[int]]]:
         """Where the keys may be: (index of the key, sequence numbers), for each key the newest first. A key may come
         several times."""
-        if keys and self._tables:
-            hashes = self._hashes(keys)
-            for table in reversed(self._tables):
-                yield from table.find(hashes)
+        if not keys or not self._tables:
+            return []
+        hashes = self._hashes(keys)
+        return [found for table in reversed(self._tables) for found in table.find(hashes)]
 
     def drop(self, now_ms: int) -> None:
         """Lets go of the tables all of whose ids are out of the window."""
@@ -214,11 +214,11 @@ class _Table:
             if larger.count == index.count:
                 self._index, self._larger = larger, None
 
-    def find(self, hashes: list[int] | _Hashes) -> Iterator[tuple[int, Iterator[int]]]:
+    def find(self, hashes: list[int] | _Hashes) -> list[tuple[int, Iterator[int]]]:
         """(index of the key, sequence numbers) of the entries that may be those of the keys."""
         index = self._index
-        for place, head, home, octet in index.find_few(hashes) if isinstance(hashes, list) else index.find(hashes):
-            yield place, self._sequences(head, home, octet)
+        found = index.find_few(hashes) if isinstance(hashes, list) else index.find(hashes)
+        return [(place, self._sequences(head, home, octet)) for place, head, home, octet in found]
 
     def _sequences(self, head: int, home: int, octet: int) -> Iterator[int]:
         while head:
@@ -272,9 +272,13 @@ class _Index:
         heads, befores, homes, octets, mask = self._heads, self._befores, self._homes, self._octets, self.mask
         for entry, value in enumerate(hashes, self.count + 1):
             cell, octet = value & mask, value >> 32 & 0xFF
-            befores[entry] = before = heads[cell]
             homes[entry], octets[entry] = value & _HOME, octet
-            heads[cell] = _OLDER | _MARKS[octet] << 24 | entry if before else _MARKS[octet] << 24 | entry
+            head = _MARKS[octet] << 24 | entry
+            before = heads[cell]
+            if before:
+                befores[entry] = before
+                head |= _OLDER
+            heads[cell] = head
         self.count += len(hashes)
 
     def entries(self, first: int, count: int) -> _Hashes:
@@ -282,8 +286,9 @@ class _Index:
         end = min(first + count, self.count + 1)
         return _Hashes(array("I", self._homes[first:end].tobytes()), self._octets[first:end].tobytes())
 
-    def find(self, hashes: _Hashes) -> Iterator[tuple[int, int, int, int]]:
+    def find(self, hashes: _Hashes) -> list[tuple[int, int, int, int]]:
         """(index of the key, head, home, octet) of the newest entries that may be those of the keys."""
+        found = []
         # A home more, or there were no sequence for a single key.
         heads = array("I", itemgetter(*hashes.cells(self.mask), 0)(self._heads))
         compared = int.from_bytes(heads.tobytes()[3:-4:4], "little") ^ int.from_bytes(hashes.marks, "little")
@@ -292,10 +297,12 @@ class _Index:
             home, octet = hashes.homes[index], hashes.octets[index]
             head = self._first(heads[index], home, octet)
             if head:
-                yield index, head, home, octet
+                found.append((index, head, home, octet))
+        return found
 
-    def find_few(self, hashes: list[int]) -> Iterator[tuple[int, int, int, int]]:
+    def find_few(self, hashes: list[int]) -> list[tuple[int, int, int, int]]:
         """As ``find``, one by one."""
+        found = []
         heads, mask = self._heads, self.mask
         for index, value in enumerate(hashes):
             head = heads[value & mask]
@@ -305,7 +312,8 @@ class _Index:
                     home = value & _HOME
                     head = self._first(head, home, octet)
                     if head:
-                        yield index, head, home, octet
+                        found.append((index, head, home, octet))
+        return found
 
     def before(self, head: int, home: int, octet: int) -> int:
         """The head of the next older entry that may be that of the key."""

@@ -121,7 +121,7 @@ class FifoQueue(Queue):
         if groups:
             sent = self._append(state, packed, len(groups), len(packed), None, now_ms, sender_id, groups)
             self._dedup.add(sent.base, sent.batch_id, sent.first_index, deduplication_ids, groups, now_ms)
-        return Accepted(sent, self._resolved(repeated, sent, count), count)
+        return Accepted(sent, self._resolved(repeated, sent, count) if repeated else {}, count)
 
     def _resolved(self, repeated: dict[int, Original | int], sent: Sent | None, count: int) -> dict[int, Original]:
         """Duplicates of a message of the same send are of what became of that one."""
