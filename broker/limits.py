@@ -84,13 +84,15 @@ SWEEP_ENTRIES_MAX: Final = 500
 SWEEP_ID_ROWS_MAX: Final = 64  # of deduplication ids, about 25 KB each
 RECEIVE_PASSED_MAX: Final = 1_000  # expired messages and dead letters that one receive clears out of its way
 EXPIRY_RUNS_MAX: Final = 100
-LOOK_AHEAD_BYTES_A_STEP_MAX: Final = 4_194_304  # of messages whose groups are read in one step
+LOOK_AHEAD_BYTES_A_STEP_MAX: Final = 2_097_152  # of messages whose groups are read in one step
 EXPIRY_MESSAGES_MAX: Final = 20_000
-GROUPS_LOADED_A_STEP_MAX: Final = 10_000  # messages whose groups are read in one step
+LOOK_AHEAD_A_STEP_MAX: Final = 5_000  # messages whose groups are read in one step: up to 8 ms
+LOOK_AHEAD_ENTRY_COST: Final = 20  # what an entry takes, in messages: 25 µs
 
 # --- FIFO queues
 LOOK_AHEAD_MESSAGES: Final = 120_000  # SQS: how far a FIFO queue looks for groups that may be delivered
-UNBLOCKED_AHEAD_MESSAGES: Final = 4_000  # and how far while some may be: what is ahead stays in the processor's cache
+UNBLOCKED_AHEAD_MESSAGES: Final = 4_000  # ours: how far while some may be, and there are many groups; see window.py
+UNBLOCKED_AHEAD_GROUPS: Final = 1_000  # ours: so many are many
 RECEIVE_ATTEMPT_SECONDS: Final = 300  # SQS: ReceiveRequestAttemptId
 RECEIVE_ATTEMPTS_MAX: Final = 10_000  # ours: attempts remembered for a queue; the oldest are forgotten first
 SEQUENCE_NUMBER_BASE: Final = 10**19  # ours: SequenceNumber is this plus the message's place, 20 digits as on AWS

@@ -65,7 +65,8 @@ class Log:
     ``next_sequence``, that of the next message, at rest.
 
     Small appends of one commit and sender share one entry and one batch: concatenated batches are a batch. Their time
-    is that of the last of them, which is between each one's call and its answer.
+    is that of the last of them, which is between each one's call and its answer (with relaxed durability, where answers
+    do not wait, up to 20 ms behind it).
     """
 
     __slots__ = (

@@ -59,6 +59,8 @@ class QueueCore(ABC):
         """The time of the earliest call of ``on_due`` that stands."""
         self._state: QueueState | None = None
         self._window: Window[Any] | None = None  # whose the messages are, where any names a group
+        self._ahead_left = 0  # messages that the window may still load in this step
+        self._unfinished = False  # it would have loaded more
         self._sequence_floor = 0  # sequence numbers below it were given out, perhaps by a commit that failed
         self.flushing = False
         """Whether what this queue changes now is of the write batch that is being completed."""

@@ -78,6 +78,7 @@ class FifoQueue(Queue):
         """Groups that have messages in flight."""
         if self.state.runs.counts[State.IN_FLIGHT]:
             groups, end = self.groups, self._in_flight_end
+            self._look_from_here()
             self._look_ahead(groups, lambda: groups.end < end)
         return self.groups.in_flight
 
@@ -90,6 +91,7 @@ class FifoQueue(Queue):
             start=max(state.log.start, FIRST_SEQUENCE),
             window=limits.LOOK_AHEAD_MESSAGES,
             ahead=limits.UNBLOCKED_AHEAD_MESSAGES,
+            many=limits.UNBLOCKED_AHEAD_GROUPS,
         )
         self._in_flight_end = max((run.hi for run in state.runs if run.state is State.IN_FLIGHT), default=0)
 
@@ -178,8 +180,18 @@ class FifoQueue(Queue):
 
     def first_deliverable(self, count: int) -> list[tuple[int, int]]:
         groups = self.groups
+        self._look_from_here()
         self._look_ahead(groups, lambda: not groups.any_open())
         return groups.peek(count)
+
+    @property
+    def looks_further(self) -> bool:
+        return self._unfinished and not self.at_in_flight_limit() and self.deliverable()
+
+    def _go_on_looking(self) -> None:
+        if self._unfinished:
+            groups = self.groups
+            self._look_ahead(groups, lambda: not groups.any_open())
 
     def refuse_over_limit(self) -> None:
         """A FIFO queue at its in-flight limit answers with nothing."""

@@ -5,8 +5,8 @@ group gives its longest visible prefix and then waits. A consumer's stream (``Ho
 it holds all that is in flight of it, in order: nobody else can get ahead of it.
 
 The window that this looks at is as wide as SQS's own look-ahead: a group with a million waiting messages hides others
-no more than it does there. Measured: 0.2 µs to append, 0.6 to take and 0.3 to delete a message, the same for one group
-and for 100,000.
+no more than it does there. It is narrow where it has many groups, of which any may be delivered (``window.py``).
+Measured: 0.5 to 0.9 µs to load, 0.6 to 0.8 to take and 0.5 to delete a message, for 10, 1,000 and 100,000 groups.
 """
 
 from collections import deque
@@ -72,8 +72,8 @@ Line = deque[tuple[int, Group]]
 
 
 class Groups(Window[Group]):
-    def __init__(self, runs: RunMap, *, start: int, window: int, ahead: int) -> None:
-        super().__init__(runs, Group, start=start, window=window, ahead=min(ahead, window))
+    def __init__(self, runs: RunMap, *, start: int, window: int, ahead: int, many: int) -> None:
+        super().__init__(runs, Group, start=start, window=window, ahead=min(ahead, window), many=many)
         self._ready: Line = deque()
         self._tickets = 0
         self._last: tuple[Holder | None, Group | None] = (None, None)  # who took last, and of which group

@@ -107,6 +107,7 @@ class Queue(Settling):
         if not self.deliverable(holder) or self.at_in_flight_limit():
             return []
         self._touch()
+        self._look_from_here()
         timeout_ms = self.attributes.visibility_timeout_ms if visibility_ms is None else visibility_ms
         count = min(count, limits.IN_FLIGHT_MESSAGES_MAX - state.runs.counts[State.IN_FLIGHT])
         redrive = moving.redrive_of(self)
@@ -174,26 +175,38 @@ class Queue(Settling):
                 fresh.extend(self._unexpired(state, received, delivery_id, until_ms))
         return fresh
 
+    def _look_from_here(self) -> None:
+        """A step begins. What is served at one seal is one step, however many are in line."""
+        if not self.flushing:
+            self._ahead_left = limits.LOOK_AHEAD_A_STEP_MAX
+
     def _look_ahead(self, window: Window[Any], blocked: Callable[[], bool] = lambda: False) -> None:
-        """Loads whose the messages are that follow the window, a step's worth: further where it is ``blocked``."""
-        log, left, left_bytes = self.state.log, limits.GROUPS_LOADED_A_STEP_MAX, limits.LOOK_AHEAD_BYTES_A_STEP_MAX
-        while (
-            left > 0
-            and left_bytes > 0
-            and window.end < log.next_sequence
-            and (window.wants_more or (window.may_widen and blocked()))
-        ):
+        """Loads whose the messages are that follow the window, as many as the step has left: further where it is
+        ``blocked``."""
+        log = self.state.log
+        while window.end < log.next_sequence and (window.wants_more or (window.may_widen and blocked())):
+            if self._ahead_left <= 0:
+                self._unfinished = True
+                self._store.touch(self)  # the next commit goes on
+                return
             entry = next((entry for entry, _, _ in log.slices(window.end, log.next_sequence)), None)
             if entry is None:
                 window.skip_to(log.next_sequence)
-                return
+                break
             names = self._groups_of(entry)
             skipped = max(0, window.end - entry.base)
             window.load(entry.base + skipped, names[skipped:])
-            left -= entry.count
-            left_bytes -= entry.nbytes
-        if left <= 0 or left_bytes <= 0:
-            self._store.touch(self)  # whoever is in line finds more with the next commit
+            bytes_cost = entry.nbytes * limits.LOOK_AHEAD_A_STEP_MAX // limits.LOOK_AHEAD_BYTES_A_STEP_MAX
+            self._ahead_left -= max(entry.count, limits.LOOK_AHEAD_ENTRY_COST, bytes_cost)
+        self._unfinished = False
+
+    @property
+    def looks_further(self) -> bool:
+        """Whether a receive that got nothing may get something in another step."""
+        return False
+
+    def _go_on_looking(self) -> None:
+        """At the seal, after those in line were served: what a step left to the next one."""
 
     def _groups_of(self, entry: Entry) -> list[str]:
         """The groups of an entry's messages, empty for those without."""
@@ -320,9 +333,11 @@ class Queue(Settling):
         """Serves those in line from what this commit brings, then writes the changed records."""
         if self.deleted or self._state is None:
             return
+        self._look_from_here()
         self.flushing = True  # what serving changes is written right here
         try:
             progress = self._serve()
+            self._go_on_looking()
         finally:
             self.flushing = False
         self._state.write()

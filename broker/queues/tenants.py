@@ -39,7 +39,7 @@ class Tenant(Member):
 
 class Tenants(Window[Tenant]):
     def __init__(self, runs: RunMap, *, start: int, window: int) -> None:
-        super().__init__(runs, Tenant, start=start, window=window, ahead=window)
+        super().__init__(runs, Tenant, start=start, window=window, ahead=window, many=0)
         self._noisy: set[Tenant] = set()
         # Quiet tenants by their first visible message: kept while anyone is noisy. Lazy: an item counts only if it is
         # still so.

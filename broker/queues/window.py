@@ -4,7 +4,8 @@ It covers the log from its head on: as many visible messages as asked for, and e
 behind it is loaded as it empties, so memory is bounded whatever the backlog. It follows the run map (``Watcher``).
 
 No wider than need be: with 100,000 groups, a window of 120,000 messages is 50 MB in which each of them misses the
-processor's cache, 3.6 µs to load, take and delete it; with a window of 4,000 it takes 2.1.
+processor's cache, 3.6 µs to load, take and delete it; with a window of 4,000 it takes 2.1. So it is narrow where it
+has many members, of whom some may be served; with few it is wide, since nobody should wait behind a busy one.
 
 A step per message is what the semantics of groups ask for; it is kept to a few tenths of a microsecond. Never: delivery
 state (that is the run map's), time, or a write.
@@ -182,14 +183,15 @@ class _Block(Generic[M]):
 
 
 class Window(ABC, Generic[M]):
-    """``start``: the first sequence number of the log; ``ahead``: visible messages to look ahead, and ``window``: at
-    the most, where none of those may be delivered.
+    """``start``: the first sequence number of the log; ``window``: visible messages to look ahead, but ``ahead`` where
+    these are of ``many`` members, and any of them may be delivered.
 
     What it means for a member that a message waits, flies, lands or is gone, is said by the classes derived from this.
     """
 
-    def __init__(self, runs: RunMap, member: type[M], *, start: int, window: int, ahead: int) -> None:
-        self._runs, self._member, self._window, self._ahead = runs, member, window, ahead
+    def __init__(self, runs: RunMap, member: type[M], *, start: int, window: int, ahead: int, many: int) -> None:
+        self._runs, self._member = runs, member
+        self._window, self._ahead, self._many = window, ahead, many
         self.end = start
         """The first sequence number that is not in the window yet."""
         self._members: dict[str, M] = {}
@@ -221,17 +223,21 @@ class Window(ABC, Generic[M]):
 
     @property
     def has_room(self) -> bool:
-        return self.waiting < self._ahead and self._left < 2 * self._window
+        return self.waiting < self._reach and self._left < 2 * self._window
 
     @property
     def wants_more(self) -> bool:
         """Less than half of what it looks ahead is there: it is time to load what follows."""
-        return self.waiting <= self._ahead // 2 and self._left < 2 * self._window
+        return self.waiting <= self._reach // 2 and self._left < 2 * self._window
 
     @property
     def may_widen(self) -> bool:
         """It may look further, where nothing that it has may be delivered."""
-        return self.waiting <= self._window // 2 and self._left < 2 * self._window
+        return self.waiting < self._window and self._left < 2 * self._window
+
+    @property
+    def _reach(self) -> int:
+        return self._window if len(self._members) < self._many else self._ahead
 
     def append(self, base: int, names: Sequence[str], *, visible: bool) -> None:
         """Messages just appended to the log, if the window reaches there and has room."""

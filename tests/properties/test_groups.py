@@ -48,9 +48,9 @@ _ACTIONS = actions(
 class GroupsMachine(RuleBasedStateMachine):
     """A run map with its groups, used as a queue uses them. ``entries``: the names of the messages of each."""
 
-    @initialize(window=st.integers(5, 20), ahead=st.sampled_from([2, 5, 20]))
-    def start(self, window: int, ahead: int) -> None:
-        self.window, self.ahead = window, min(ahead, window)
+    @initialize(window=st.integers(5, 20), ahead=st.sampled_from([2, 5, 20]), many=st.sampled_from([0, 2, 100]))
+    def start(self, window: int, ahead: int, many: int) -> None:
+        self.window, self.ahead, self.many = window, min(ahead, window), many
         self.now_ms = 1_000
         self.runs = RunMap([])
         self.entries: dict[int, list[str]] = {}
@@ -63,7 +63,7 @@ class GroupsMachine(RuleBasedStateMachine):
         # some of it, or it lost its messages; then it may have kept its place.
         self.since: dict[str, int | None] = {}
         self.holders = [Holder() for _ in range(_HOLDERS)]
-        self.groups = Groups(self.runs, start=1, window=window, ahead=ahead)
+        self.groups = Groups(self.runs, start=1, window=window, ahead=ahead, many=many)
 
     # --- what the queue does
 
@@ -216,7 +216,7 @@ class GroupsMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The streams live on, as they do after a failed commit."""
         self.runs = RunMap([replace(run) for run in self.runs])
-        self.groups = Groups(self.runs, start=1, window=self.window, ahead=self.ahead)
+        self.groups = Groups(self.runs, start=1, window=self.window, ahead=self.ahead, many=self.many)
         self.model = ModelGroups()
         for message in self.messages.values():
             message.holder = None
@@ -248,8 +248,11 @@ class GroupsMachine(RuleBasedStateMachine):
         here = self._in_window()
         if self.groups.end < self.next_sequence:
             visible = sum(message.state() == "visible" for message in here)
-            reach = self.ahead if self.groups.any_open() else self.window
-            assert 2 * visible > reach or len(here) >= 2 * self.window
+            if self.groups.any_open():
+                reach = self.ahead if len(self.groups) >= self.many else self.window
+                assert 2 * visible > reach or len(here) >= 2 * self.window
+            else:
+                assert visible >= self.window or len(here) >= 2 * self.window
         assert len(here) < 3 * self.window + 12
 
     def _check_deliverable(self) -> None:
@@ -277,7 +280,7 @@ TestGroups = GroupsMachine.TestCase
 def test_a_look_past_blocked_messages_is_bounded_and_goes_on() -> None:
     """A hundred groups are blocked, with 40,000 messages; one that is not comes behind them, then one before them."""
     runs = RunMap([])
-    groups = Groups(runs, start=1, window=100_000, ahead=100_000)
+    groups = Groups(runs, start=1, window=100_000, ahead=100_000, many=0)
 
     def append(base: int, names: list[str]) -> None:
         runs.append(base, base + len(names), 0)
@@ -319,3 +322,18 @@ def test_a_look_past_blocked_messages_is_bounded_and_goes_on() -> None:
         looked_at = 0
         assert groups.peek(1) == [(7, 8)]
         assert looked_at == 1
+
+
+def test_a_blocked_window_reaches_as_far_as_it_is_wide() -> None:
+    """Ninety messages of a group in flight, and the one message behind them that may be had."""
+    runs, names = RunMap([]), ["a"] * 90 + ["b"]
+    groups = Groups(runs, start=1, window=100, ahead=10, many=0)
+    for sequence, name in enumerate(names, 1):
+        runs.append(sequence, sequence + 1, 0)
+        groups.append(sequence, [name], visible=True)
+    ((lo, hi),) = groups.take(1, None, in_order=False)
+    runs.take(lo, hi, 1, 1_000_000, 1)
+    assert groups.end <= len(names)
+    while groups.end <= len(names) and groups.may_widen and not groups.any_open():
+        groups.load(groups.end, [names[groups.end - 1]])
+    assert groups.take(1, None, in_order=False) == [(91, 92)]

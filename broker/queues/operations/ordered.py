@@ -53,9 +53,10 @@ def send_batch(
     now_ms: int,
     sender_id: str,
 ) -> pb.SendMessageBatchResponse:
+    """SendMessageBatch of one to ten entries."""
     response = pb.SendMessageBatchResponse()
     fields = _Fields.of(request.entries)
-    check_ids("SendMessageBatchRequestEntry", fields.ids)
+    check_ids(fields.ids)
     full: list[pb.SendMessageBatchRequestEntry] = []
     packed = _packed_if_plain(queue, request, fields)
     if packed is None:

@@ -15,7 +15,7 @@ from broker.queues import messages as rules
 from broker.queues.fifo import FifoQueue
 from broker.queues.identity import Identity
 from broker.queues.operations import ordered
-from broker.queues.operations.batches import check_ids, failed
+from broker.queues.operations.batches import check_count, check_ids, failed
 from broker.queues.operations.outgoing import (
     add_message,
     attribute_digests,
@@ -53,6 +53,7 @@ def send_message(
 def send_message_batch(
     queue: Queue, request: pb.SendMessageBatchRequest, *, identity: Identity, now_ms: int, sender_id: str
 ) -> pb.SendMessageBatchResponse:
+    check_count("SendMessageBatchRequestEntry", len(request.entries))
     if isinstance(queue, FifoQueue):
         return ordered.send_batch(queue, request, identity=identity, now_ms=now_ms, sender_id=sender_id)
     ids: list[str] = []
@@ -60,7 +61,7 @@ def send_message_batch(
     for entry in request.entries:  # once: each look makes ten objects
         ids.append(entry.id)
         bodies.append(entry.message_body)
-    check_ids("SendMessageBatchRequestEntry", ids)
+    check_ids(ids)
     response = pb.SendMessageBatchResponse()
     packed = _packed_if_plain(request, ids, bodies, queue.attributes.maximum_message_bytes)
     if packed is not None:
