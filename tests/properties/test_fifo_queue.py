@@ -134,18 +134,14 @@ class FifoMachine(RuleBasedStateMachine):
         content_based=st.booleans(),
         per_group=st.booleans(),
         window=st.sampled_from([120_000, 120_000, 6]),
-        ahead_and_step=st.sampled_from([(4_000, 5_000), (4_000, 5_000), (3, 5_000), (4_000, 1), (3, 1)]),
+        ahead=st.sampled_from([4_000, 4_000, 3]),
         in_flight_max=st.sampled_from([120_000, 120_000, 7]),
     )
-    def start(
-        self, content_based: bool, per_group: bool, window: int, ahead_and_step: tuple[int, int], in_flight_max: int
-    ) -> None:
-        ahead, step = ahead_and_step
+    def start(self, content_based: bool, per_group: bool, window: int, ahead: int, in_flight_max: int) -> None:
         self.patches = [
             mock.patch.object(limits, "LOOK_AHEAD_MESSAGES", window),
             mock.patch.object(limits, "UNBLOCKED_AHEAD_MESSAGES", ahead),
             mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 0 if ahead == 3 else 1_000),
-            mock.patch.object(limits, "LOOK_AHEAD_A_STEP_MAX", step),
             mock.patch.object(limits, "IN_FLIGHT_MESSAGES_MAX", in_flight_max),
         ]
         for patch in self.patches:
@@ -309,9 +305,6 @@ class FifoMachine(RuleBasedStateMachine):
         holder = None if who is None else self.streams[who].holder
         visibility_ms = None if timeout_s is None else timeout_s * 1000
         taken = queue.receive(count, visibility_ms=visibility_ms, now_ms=now_ms, holder=holder)
-        looks_on = who is None and not queue.flushing  # as a call by itself does; who is in line has the next commit
-        while not taken and looks_on and queue.looks_further:
-            taken = queue.receive(count, visibility_ms=visibility_ms, now_ms=now_ms, holder=holder)
         if attempt_id:
             queue.remember_attempt(attempt_id, taken, now_ms)
         here = self._in_window()
@@ -329,8 +322,7 @@ class FifoMachine(RuleBasedStateMachine):
                 model.messages[sequence].receive(timeout_ms or 1, now_ms, part.delivery_id)
             if who is not None:
                 self.streams[who].held.append((part.lo, part.hi, part.delivery_id))
-        in_one_step = limits.LOOK_AHEAD_A_STEP_MAX > 1
-        if len(received) < min(count, room) and (in_one_step or (looks_on and not received)):
+        if len(received) < min(count, room):
             assert not model.groups.deliverable(here, who)
         if not timeout_ms:
             for message in received:
