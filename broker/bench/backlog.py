@@ -1,8 +1,4 @@
-"""Backlog: rates with millions of messages waiting beside the rates on an empty queue, memory, and a restart.
-
-The empty queue is measured twice, in an empty store and beside the backlog: a machine may have less to give to a file
-that has grown. On one, bare LMDB fell from 14 to 4 million messages/s at 900 MB (memory that the host had to provide).
-"""
+"""Backlog: rates with millions of messages waiting beside the rates on an empty queue, memory, and a restart."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +20,6 @@ from broker.bench.rows import Row, row_of, throughput_ratio
 
 QUEUE = "bench-backlog"
 EMPTY_QUEUE = "bench-empty"
-BESIDE_QUEUE = "bench-beside"
 CONSUME_SHARE = 4  # a consume window takes at most this part of the backlog
 
 PLAN = Plan(messages=10_000_000, size_bytes=100, batch=1000, in_flight=32, seconds=5.0)
@@ -42,8 +37,7 @@ async def _rates(channel: grpc.aio.Channel, queue_url: str, plan: Plan, pid: int
 
 
 async def _measure(server: Server, plan: Plan) -> tuple[list[Measured], int]:
-    """Windows: produce and consume on an empty queue, with the backlog, and on an empty queue beside that. Returns what
-    the queue holds at last."""
+    """Windows: produce and consume on an empty queue, then with the backlog. Returns what the queue holds at last."""
     async with wire.channels_to(server.target) as (channel,):
         empty_url = await wire.create_queue(channel, EMPTY_QUEUE)
         empty = await _rates(channel, empty_url, plan, server.pid)
@@ -51,9 +45,7 @@ async def _measure(server: Server, plan: Plan) -> tuple[list[Measured], int]:
         queue_url = await wire.create_queue(channel, QUEUE)
         await fill(channel, queue_url, plan.messages, plan.size_bytes, plan.batch)
         full = await _rates(channel, queue_url, plan, server.pid)
-        beside_url = await wire.create_queue(channel, BESIDE_QUEUE)
-        beside = await _rates(channel, beside_url, plan, server.pid)
-        return [*empty, *full, *beside], await wire.messages_in(channel, queue_url)
+        return [*empty, *full], await wire.messages_in(channel, queue_url)
 
 
 async def _receive_one(target: str) -> None:
@@ -90,15 +82,12 @@ def run(plan: Plan, setting: Setting) -> Iterator[Row]:
         data_dir = Path(directory)
         with broker_on(data_dir, setting.durability) as server:
             measured, waiting = uvloop.run(_measure(server, plan))
-        states = ("empty", f"{plan.messages:,} waiting", f"empty beside {plan.messages:,}")
-        labels = [f"backlog: {what}, {state}" for state in states for what in _WINDOWS]
+        labels = [f"backlog: {what}, {state}" for state in ("empty", f"{plan.messages:,} waiting") for what in _WINDOWS]
         rows = [row_of(label, words, each, plan.size_bytes) for label, each in zip(labels, measured, strict=True)]
-        empty, full, beside = rows[:2], rows[2:4], rows[4:]
-        for name, others in (("empty_queue", empty), ("empty_queue_beside", beside)):
-            for with_backlog, without in zip(full, others, strict=True):
-                ratio = throughput_ratio(with_backlog, without)
-                if ratio is not None:
-                    with_backlog.ratios[name] = ratio
+        for with_backlog, empty in zip(rows[2:], rows[:2], strict=True):
+            ratio = throughput_ratio(with_backlog, empty)
+            if ratio is not None:
+                with_backlog.ratios["empty_queue"] = ratio
         yield from rows
         yield row_of("backlog: restart", words, _restart(data_dir, setting.durability, waiting), plan.size_bytes)
 
