@@ -131,3 +131,17 @@ def test_a_short_poll_finds_it() -> None:
 
     assert [part.lo for part in asyncio.run(asyncio.wait_for(poll(), 60))] == [_BLOCKED + 1]
     assert asyncio.run(asyncio.wait_for(poll(), 60)) == []
+
+
+def test_a_small_group_has_its_turn_behind_a_busy_one() -> None:
+    """Where the groups are few, the window is wide, and receives take them in turn."""
+    plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
+    plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
+    queue = plane[_NAME]
+    assert isinstance(queue, FifoQueue)
+    with mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000):
+        for number in range(_BLOCKED):
+            _send(plane, queue, "busy", str(number))
+        _send(plane, queue, "small", "small")
+        received = [_received(plane, queue) for _ in range(2)]
+    assert received == [[1], [_BLOCKED + 1]]
