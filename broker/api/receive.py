@@ -45,8 +45,8 @@ class ReceiveCall:
             queue.refuse_over_limit()
             while not taken and not queue.takers and queue.looks_further:  # past thousands that are blocked
                 await asyncio.sleep(0)  # the others' turn
-                if not queue.deleted:
-                    taken = self._take(desk.now_ms())
+                if not queue.deleted:  # another call with the same attempt may have been served meanwhile
+                    taken = self._repeat() or self._take(desk.now_ms())
         if not taken:
             queue.activity.empty_receives += 1
             self.commit = desk.store.durable()

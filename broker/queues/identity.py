@@ -57,9 +57,8 @@ class Identity:
         low = (self._mask + first_index) & 0xFFFFFFFF
         if low + count > 1 << 32:
             return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
-        digits = struct.pack(
-            f">{count}I", *range(low, low + count)
-        ).hex()  # three quarters of the time of the line above
+        # Three quarters of the time of the line above.
+        digits = struct.pack(f">{count}I", *range(low, low + count)).hex()
         return [stem + digits[at : at + 8] for at in range(0, len(digits), 8)]
 
     def encode_handle(self, handle: ReceiptHandle) -> str:

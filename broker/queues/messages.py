@@ -206,6 +206,7 @@ def body_md5(body: bytes) -> str:
 
 
 def body_md5s(bodies: Sequence[bytes]) -> list[str]:
+    """MD5OfMessageBody of each."""
     digests, start = [], _NOTHING_DIGESTED.copy
     for body in bodies:
         digest = start()
