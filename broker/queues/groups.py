@@ -229,6 +229,15 @@ class Groups(Window[Group]):
                 line.clear()
                 line.extend(kept)
 
+    def _wait_behind(self, members: list[Group], base: int) -> None:
+        for sequence, group in enumerate(members, base):
+            waiting = group.waiting
+            if waiting.first:  # its first message stays the first, and the group where it is
+                waiting.add_last(sequence)
+            else:
+                waiting.first = sequence
+                self._waits(group)
+
     def _flies(self, group: Group, sequence: int) -> None:
         self.in_flight += not group.flight.first
         group.flight.add(sequence)

@@ -184,6 +184,7 @@ class Queue(Settling):
         """Loads whose the messages are that follow the window, as many as the step has left: further where it is
         ``blocked``."""
         log = self.state.log
+        window.asked()
         while window.end < log.next_sequence and (window.wants_more or (window.may_widen and blocked())):
             if self._ahead_left <= 0:
                 self._unfinished = True

@@ -26,6 +26,7 @@ _MANY: Final = 32  # messages that come back at once
 _FEW: Final = 32  # numbers that are looked for one by one
 _DEQUE_MAX: Final = 64  # numbers that may be moved aside for one
 _MERGED_SHARE: Final = 32  # one in so many: then a merge takes less time than as many insertions
+_BLOCK_APPENDED_MAX: Final = 500  # messages of a block that small sends still join
 _SPARE_MAX: Final = 10_000  # members kept to be used again
 
 
@@ -95,6 +96,13 @@ class Numbers:
                 more.add(number)
             else:
                 insort(more, number)
+
+    def add_last(self, number: int) -> None:
+        """One above all that are there; some are."""
+        if self.more:
+            self.more.append(number)
+        else:
+            self.more = deque((number,))
 
     def add_all(self, numbers: list[int]) -> None:
         """Many, in order, none of which is there."""
@@ -197,7 +205,9 @@ class Window(ABC, Generic[M]):
         self._members: dict[str, M] = {}
         self._spare: list[M] = []
         self._blocks: SortedDict = SortedDict()  # base -> _Block
+        self._last_block: _Block[M] | None = None  # while more may be appended to it
         self._left = 0  # messages in the window, in whatever state
+        self._unasked = 0  # messages appended since somebody last looked for some
         self.waiting = 0
         """Visible messages in the window."""
         runs.watcher = self
@@ -223,7 +233,13 @@ class Window(ABC, Generic[M]):
 
     @property
     def has_room(self) -> bool:
-        return self.waiting < self._reach and self._left < 2 * self._window
+        """Whether what is appended to the log joins it. No more than ``ahead`` do unasked: a queue that nobody receives
+        from needs no window, and 120,000 messages take 15 MB."""
+        return self._unasked < self._ahead and self.waiting < self._reach and self._left < 2 * self._window
+
+    def asked(self) -> None:
+        """Somebody looks for what may be delivered."""
+        self._unasked = 0
 
     @property
     def wants_more(self) -> bool:
@@ -244,14 +260,23 @@ class Window(ABC, Generic[M]):
         if base != self.end or not self.has_room:
             return
         self.end = base + len(names)
+        self._unasked += len(names)
         members = self._named(names)
-        self._blocks[base] = _Block(base, members, len(members))  # type: ignore[arg-type]
+        block = self._last_block
+        if block is not None and block.end == base and len(block.members) < _BLOCK_APPENDED_MAX:
+            block.members += members
+            block.left += len(members)
+        else:
+            self._last_block = self._blocks[base] = _Block(base, list(members), len(members))
         if visible:
-            waits = self._waits
-            for sequence, member in enumerate(members, base):
-                member.waiting.add(sequence)
-                waits(member)
+            self._wait_behind(members, base)
             self.waiting += len(members)
+
+    def _wait_behind(self, members: list[M], base: int) -> None:
+        """New messages, visible and behind all others, from ``base`` on: one for each of ``members``."""
+        for sequence, member in enumerate(members, base):
+            member.waiting.add(sequence)
+            self._waits(member)
 
     def load(self, base: int, names: Sequence[str]) -> None:
         """Messages of an entry further on in the log, as the run map knows them; those that are gone are left out."""
@@ -277,17 +302,18 @@ class Window(ABC, Generic[M]):
         self.end = max(self.end, sequence)
 
     def _named(self, names: Sequence[str]) -> list[M]:
-        members, found = self._members, []
-        for name in names:
-            member = members.get(name)
-            if member is None:
-                # Used again where possible: with many small groups, making them would be most of the work.
-                member = members[name] = self._spare.pop() if self._spare else self._member()
-                member.name = name
+        members = self._members
+        found = [members.get(name) or self._new(name) for name in names]
+        for member in found:
             member.left += 1
-            found.append(member)
         self._left += len(found)
         return found
+
+    def _new(self, name: str) -> M:
+        # Used again where possible: with many small groups, making them would be most of the work.
+        member = self._members[name] = self._spare.pop() if self._spare else self._member()
+        member.name = name
+        return member
 
     def name_of(self, sequence: int) -> str | None:
         """Whose a message in the window is."""
@@ -355,7 +381,8 @@ class Window(ABC, Generic[M]):
             if not block.left:
                 emptied.append(base)
         for base in emptied:
-            del self._blocks[base]
+            if self._blocks.pop(base) is self._last_block:
+                self._last_block = None
 
     def _leave(self, member: M, sequence: int) -> None:
         waiting = member.waiting

@@ -1,7 +1,7 @@
 """The deduplication history of a FIFO queue beside a list of what was accepted."""
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -96,8 +96,14 @@ class DedupMachine(RuleBasedStateMachine):
         for each in self.patches:
             each.stop()
 
-    @initialize(hash_key=st.sampled_from([hash, hash, _five_values, _one_value]), per_group=st.booleans())
-    def start(self, hash_key: HashKey, per_group: bool) -> None:
+    @initialize(
+        hash_key=st.sampled_from([hash, hash, _five_values, _one_value]),
+        per_group=st.booleans(),
+        quick=st.sampled_from([0, 5, 1000]),
+    )
+    def start(self, hash_key: HashKey, per_group: bool, quick: int) -> None:
+        self.patches.append(patch.multiple(dedup_tables, _QUICK_IDS_MAX=quick, _QUICK_IDS_LEFT_MIN=1))
+        self.patches[-1].start()
         self.hash_key, self.per_group = hash_key, per_group
         self.model, self.durable = _Model(), _Model()
         self.now_ms = 1000
@@ -307,6 +313,13 @@ def _ids(first: int, count: int) -> list[str]:
     return [f"order-{number}" for number in range(first, first + count)]
 
 
+@pytest.fixture
+def in_bytes() -> Iterator[None]:
+    """No table is a dict."""
+    with patch.object(dedup_tables, "_QUICK_IDS_MAX", 0):
+        yield
+
+
 def test_the_window_ends_five_minutes_after_the_accepted_send() -> None:
     queue = _Queue()
     queue.send(["a"], 1000)
@@ -330,8 +343,10 @@ def test_after_a_change_of_scope_the_newest_message_is_the_original() -> None:
     assert queue.dedup.find(["a"], ["I"], now_ms + _FIVE_MINUTES_MS, per_group=True) == {}
 
 
-def test_a_change_of_scope_leaves_no_long_way_under_one_id() -> None:
+@pytest.mark.parametrize("quick", [0, 1 << 17])
+def test_a_change_of_scope_leaves_no_long_way_under_one_id(quick: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One id in 100,000 groups: no lookup of it, nor of another, walks along all of them."""
+    monkeypatch.setattr(dedup_tables, "_QUICK_IDS_MAX", quick)
     queue, count = _Queue(), 100_000
     for first in range(0, count, 500):
         groups = [f"g{number}" for number in range(first, first + 500)]
@@ -569,8 +584,12 @@ def test_a_clock_set_back_by_an_hour_is_believed() -> None:
     assert queue.rows() == 1
 
 
-def test_memory_is_bounded_by_rate_and_window() -> None:
+@pytest.mark.parametrize(("quick", "bytes_an_id"), [(0, (10, 28)), (1 << 18, (70, 180))])
+def test_memory_is_bounded_by_rate_and_window(
+    quick: int, bytes_an_id: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fourteen minutes at 50,000 ids a minute."""
+    monkeypatch.setattr(dedup_tables, "_QUICK_IDS_MAX", quick)
     queue = _Queue()
     minute_ms, batch = 60_000, 500
     most_bytes = 0
@@ -584,11 +603,37 @@ def test_memory_is_bounded_by_rate_and_window() -> None:
         if number > 800:  # the table of the first half window, which grew, is gone
             most_bytes = max(most_bytes, queue.dedup.table_bytes)
     in_window = 5 * 100 * batch
-    assert 10 * in_window <= most_bytes <= 28 * in_window
+    least, most = bytes_an_id
+    assert least * in_window <= most_bytes <= most * in_window
     assert queue.rows() <= 5 * 100 + 10
     assert queue.find(_ids(1399 * batch, batch), now_ms)[batch - 1] == Original(1400 * batch, 1399 * batch + 1, 499)
 
 
+@pytest.mark.parametrize("ids", [1, 5000, 70_000])
+def test_dicts_grow_with_the_ids_and_give_their_room_back(ids: int) -> None:
+    left = dedup_tables._QuickTable.ids_left()
+    tables = IdTables(_FIVE_MINUTES_MS, hash)
+    for first in range(0, ids, 500):
+        tables.add(_ids(first, min(500, ids - first)), 1 + first, 1000)
+        assert tables.nbytes <= 170 * (first + 500)  # 105 on average, 170 when the dict has just grown
+    assert dedup_tables._QuickTable.ids_left() == left - ids
+    tables.drop(1000 + _FIVE_MINUTES_MS)
+    assert dedup_tables._QuickTable.ids_left() == left
+
+
+def test_dicts_of_all_histories_share_a_bound() -> None:
+    with patch.object(dedup_tables, "_QUICK_IDS_IN_ALL_MAX", 10_000 + 2**20 - dedup_tables._QuickTable.ids_left()):
+        histories = [IdTables(_FIVE_MINUTES_MS, hash) for _ in range(4)]
+        for first in range(0, 8000, 10):
+            for tables in histories:
+                tables.add(_ids(first, 10), 1 + first, 1000)
+        assert dedup_tables._QuickTable.ids_left() == 0
+        for tables in histories:
+            assert sorted(_places(tables, _ids(0, 8000))) == [(place, 1 + place) for place in range(8000)]
+        assert sum(isinstance(each, dedup_tables._Table) for tables in histories for each in tables._tables) == 4
+
+
+@pytest.mark.usefixtures("in_bytes")
 @pytest.mark.parametrize("ids", [1, 5000, 70_000])
 def test_tables_grow_with_the_ids(ids: int) -> None:
     tables = IdTables(_FIVE_MINUTES_MS, hash)
@@ -608,6 +653,7 @@ def _places(tables: IdTables, ids: list[str]) -> list[tuple[int, int]]:
     return [(index, sequence) for index, sequences in tables.find(ids) for sequence in sequences]
 
 
+@pytest.mark.usefixtures("in_bytes")
 @pytest.mark.parametrize("batch", [1, 10, 500, 20_000])
 def test_tables_find_every_id_and_hardly_any_other(batch: int) -> None:
     tables = IdTables(_FIVE_MINUTES_MS, hash)
@@ -620,6 +666,7 @@ def test_tables_find_every_id_and_hardly_any_other(batch: int) -> None:
     assert [_places(tables, [each]) for each in _ids(7000, 5)] == [[(0, 7001 + place)] for place in range(5)]
 
 
+@pytest.mark.usefixtures("in_bytes")
 def test_an_index_that_grows_is_searched_all_the_while() -> None:
     """One id a step: the index of 4096 homes grows at 3072 ids, and is replaced some hundred ids later."""
     tables = IdTables(_FIVE_MINUTES_MS, hash)

@@ -135,13 +135,20 @@ def test_a_short_poll_finds_it() -> None:
 
 def test_a_small_group_has_its_turn_behind_a_busy_one() -> None:
     """Where the groups are few, the window is wide, and receives take them in turn."""
-    plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
-    plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
-    queue = plane[_NAME]
-    assert isinstance(queue, FifoQueue)
-    with mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000):
+    with (
+        mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000),
+        mock.patch.object(limits, "LOOK_AHEAD_A_STEP_MAX", 5_000),
+    ):
+        plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
+        plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
+        queue = plane[_NAME]
+        assert isinstance(queue, FifoQueue)
         for number in range(_BLOCKED):
             _send(plane, queue, "busy", str(number))
         _send(plane, queue, "small", "small")
+        assert queue.groups.end == 1 + limits.UNBLOCKED_AHEAD_MESSAGES  # nobody has asked for more
         received = [_received(plane, queue) for _ in range(2)]
+        assert queue.groups.end == _BLOCKED + 2
+        _send(plane, queue, "busy", "another")
+        assert queue.groups.end == _BLOCKED + 3
     assert received == [[1], [_BLOCKED + 1]]

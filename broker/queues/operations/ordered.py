@@ -1,6 +1,6 @@
 """Sending to FIFO queues: groups, deduplication ids, and answers that name the original of a duplicate."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from heddle.v1 import queues_pb2 as pb
@@ -11,7 +11,7 @@ from broker.errors import BrokerError, InvalidParameterValue, MissingParameter
 from broker.queues import messages as rules
 from broker.queues import produced
 from broker.queues.fifo import FifoQueue
-from broker.queues.identity import Identity, sequence_number
+from broker.queues.identity import Identity, sequence_number, sequence_numbers
 from broker.queues.operations.batches import check_ids, failed
 from broker.queues.operations.outgoing import (
     Outgoing,
@@ -69,17 +69,17 @@ def send_batch(
     sent = accepted.sent
     if sent is not None and not accepted.originals:
         message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
-        sequences: Sequence[int] = range(sent.base, sent.base + sent.count)
+        numbers = sequence_numbers(sent.base, sent.count)
     else:
         places = accepted.places()
         message_ids = [identity.message_ids(place.batch_id, place.index, 1)[0] for place in places]
-        sequences = [place.sequence for place in places]
+        numbers = [sequence_number(place.sequence) for place in places]
     add = response.successful.add
     digests = rules.body_md5s(fields.bodies)
-    for entry_id, message_id, sequence, digest in zip(fields.ids, message_ids, sequences, digests, strict=True):
+    for entry_id, message_id, digest, number in zip(fields.ids, message_ids, digests, numbers, strict=True):
         result = add()
-        result.id, result.message_id, result.md5_of_message_body = entry_id, message_id, digest
-        result.sequence_number = sequence_number(sequence)
+        result.id, result.message_id = entry_id, message_id
+        result.md5_of_message_body, result.sequence_number = digest, number
     for result, entry in zip(response.successful, full, strict=False):
         for name, digest in attribute_digests(entry).items():
             setattr(result, name, digest)
@@ -104,13 +104,10 @@ class _Fields(NamedTuple):
 
     @classmethod
     def of(cls, entries: Iterable[pb.SendMessageBatchRequestEntry]) -> "_Fields":
-        fields = cls([], [], [], [])
-        for entry in entries:  # once: each look makes ten objects
-            fields.ids.append(entry.id)
-            fields.bodies.append(entry.message_body)
-            fields.groups.append(entry.message_group_id)
-            fields.deduplication_ids.append(entry.message_deduplication_id)
-        return fields
+        rows = [  # once: each look makes ten objects
+            (entry.id, entry.message_body, entry.message_group_id, entry.message_deduplication_id) for entry in entries
+        ]
+        return cls(*map(list, zip(*rows, strict=True)))
 
 
 def _packed_if_plain(queue: FifoQueue, request: pb.SendMessageBatchRequest, fields: _Fields) -> bytes | None:
