@@ -187,7 +187,8 @@ class QueueCalls:
         await desk.durable()
         return response
 
-    async def SendMessageBatch(self, scope: Scope, request: pb.SendMessageBatchRequest) -> pb.SendMessageBatchResponse:
+    async def SendMessageBatch(self, scope: Scope, request: pb.SendMessageBatchRequest) -> bytes:
+        """The one answer that comes serialized: see ``operations/answers.py``."""
         desk = self._desk
         await desk.admit()
         queue = self._queues.find(scope, request.queue_url, "SendMessageBatch")

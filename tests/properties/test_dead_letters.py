@@ -207,9 +207,10 @@ class DeadLetterMachine(RuleBasedStateMachine):
             entry = request.entries.add(id=body.decode(), message_body=body)
             if self.fifo:
                 entry.message_group_id, entry.message_deduplication_id = group, body.decode()
-        answer = operations.send_message_batch(
+        serialized = operations.send_message_batch(
             self.queue(name), request, identity=self.plane.queues.identity, now_ms=self.now_ms, sender_id="s"
         )
+        answer = pb.SendMessageBatchResponse.FromString(serialized)
         for seen, sent, group in zip(self._seen(name)[-len(groups) :], answer.successful, groups, strict=True):
             assert seen.message_id == sent.message_id
             self._is_new(sent.message_id)

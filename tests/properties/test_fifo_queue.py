@@ -209,9 +209,10 @@ class FifoMachine(RuleBasedStateMachine):
                     if one.HasField("message_deduplication_id")
                     else None,
                 )
-            answer = operations.send_message_batch(
+            serialized = operations.send_message_batch(
                 self.queue, request, identity=self.plane.queues.identity, now_ms=self.now_ms, sender_id="s"
             )
+            answer = pb.SendMessageBatchResponse.FromString(serialized)
             assert not answer.failed
             assert [result.id for result in answer.successful] == [str(number) for number in range(len(entries))]
             for one, entry in zip(requested, answer.successful, strict=True):

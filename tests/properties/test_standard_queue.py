@@ -131,9 +131,10 @@ class QueueMachine(RuleBasedStateMachine):
             request.entries.add(
                 id=body.decode(), message_body=body, message_group_id=group or None, delay_seconds=delay_s
             )
-        answer = operations.send_message_batch(
+        serialized = operations.send_message_batch(
             self.queue, request, identity=self.plane.queues.identity, now_ms=self.now_ms, sender_id="s"
         )
+        answer = pb.SendMessageBatchResponse.FromString(serialized)
         assert not answer.failed
         newest = operations.peek(self.queue, self.model.next_sequence, 1 << 40)
         # A failed commit may leave a gap in the sequence numbers: they are not given out twice.

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from heddle.v1 import message_pb2, queues_pb2
 
 from broker import errors
@@ -68,7 +70,8 @@ class _Bound:
         operation, method = service_model("sqs").operation_model(name), _GRPC.methods_by_name[name]
         self._name = name
         self._calls = calls
-        self._call: Callable[[Scope, Any], Awaitable[Any]] = getattr(calls, name)
+        self._call: Callable[[Scope, Any], Awaitable[Message | bytes]] = getattr(calls, name)
+        self._parse = GetMessageClass(method.output_type).FromString
         self._read = request_reader(operation.input_shape, method.input_type)
         self._write = answer_writer(operation.output_shape, method.output_type)
         input_members = operation.input_shape.members if operation.input_shape is not None else {}
@@ -92,6 +95,8 @@ class _Bound:
             answer = await self._call(Scope(call.caller.account or _ANONYMOUS, call.caller.region), request)
         except BrokerError as error:
             raise _aws_error(await self._calls.refused(error), call.protocol) from None
+        if isinstance(answer, bytes):
+            answer = self._parse(answer)
         if isinstance(answer, queues_pb2.ReceiveMessageResponse):
             _encode_what_is_no_text(answer)
         output = self._write(answer)

@@ -19,7 +19,7 @@ from broker.errors import BrokerError
 from broker.queues import Scope
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Call = Callable[[Scope, Any], Awaitable[Message]]
+Call = Callable[[Scope, Any], Awaitable[Message | bytes]]
 """One of ``QueueCalls``."""
 
 
@@ -30,7 +30,7 @@ class QueuesService:
         self._desk = desk
         self.calls = QueueCalls(desk)
 
-    async def answer(self, call: Call, request: Message, context: Context) -> Message:
+    async def answer(self, call: Call, request: Message, context: Context) -> Message | bytes:
         """The answer of a unary call, or its end with the refusal."""
         try:
             return await call(scope_of(context, self._desk.default_scope), request)

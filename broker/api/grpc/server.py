@@ -109,15 +109,16 @@ def _handler(method: MethodDescriptor, service: QueuesService) -> "grpc.RpcMetho
     parse = GetMessageClass(method.input_type).FromString
     call = getattr(service.calls, method.name)
 
-    async def parse_and_answer(data: bytes, context: Any) -> Message:
+    async def parse_and_answer(data: bytes, context: Any) -> Message | bytes:
         answering = service.answer(call, await _parsed(parse, data, context), context)
         del data  # see QueuesService.answer
         return await answering
 
-    return grpc.unary_unary_rpc_method_handler(
-        parse_and_answer,
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
-    )
+    return grpc.unary_unary_rpc_method_handler(parse_and_answer, response_serializer=_serialized)
+
+
+def _serialized(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 async def _parsed(parse: Callable[[bytes], Request], data: bytes, context: Any) -> Request:

@@ -12,6 +12,7 @@ from broker.queues import messages as rules
 from broker.queues import produced
 from broker.queues.fifo import FifoQueue
 from broker.queues.identity import Identity, sequence_number, sequence_numbers
+from broker.queues.operations.answers import all_sent_in_order
 from broker.queues.operations.batches import check_ids, failed
 from broker.queues.operations.outgoing import (
     Outgoing,
@@ -52,38 +53,42 @@ def send_batch(
     identity: Identity,
     now_ms: int,
     sender_id: str,
-) -> pb.SendMessageBatchResponse:
-    """SendMessageBatch of one to ten entries."""
-    response = pb.SendMessageBatchResponse()
+) -> bytes:
+    """SendMessageBatch of one to ten entries. Returns the response, serialized."""
     fields = _Fields.of(request.entries)
     check_ids(fields.ids)
-    full: list[pb.SendMessageBatchRequestEntry] = []
     packed = _packed_if_plain(queue, request, fields)
-    if packed is None:
-        packed, full = _accepted(queue, list(request.entries), response)
-        if not full:
-            return response
-        fields = _Fields.of(full)
+    if packed is not None:
+        message_ids, numbers = _send_fields(queue, packed, fields, identity, now_ms, sender_id)
+        return all_sent_in_order(fields.ids, message_ids, rules.body_md5s(fields.bodies), numbers)
+    response = pb.SendMessageBatchResponse()
+    packed, accepted = _accepted(queue, list(request.entries), response)
+    if accepted:
+        message_ids, numbers = _send_fields(queue, packed, _Fields.of(accepted), identity, now_ms, sender_id)
+        for entry, message_id, number in zip(accepted, message_ids, numbers, strict=True):
+            response.successful.add(
+                id=entry.id,
+                message_id=message_id,
+                md5_of_message_body=rules.body_md5(entry.message_body),
+                sequence_number=number,
+                **attribute_digests(entry),
+            )
+    return response.SerializeToString()
+
+
+def _send_fields(  # noqa: PLR0917
+    queue: FifoQueue, packed: bytes, fields: "_Fields", identity: Identity, now_ms: int, sender_id: str
+) -> tuple[list[str], list[str]]:
+    """Appends checked messages. Returns the message ids and sequence numbers of those that now stand for them."""
     deduplication_ids = produced.deduplication_ids(fields.deduplication_ids, fields.bodies)
     accepted = queue.send_ordered(packed, fields.groups, deduplication_ids, now_ms=now_ms, sender_id=sender_id)
     sent = accepted.sent
     if sent is not None and not accepted.originals:
         message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
-        numbers = sequence_numbers(sent.base, sent.count)
-    else:
-        places = accepted.places()
-        message_ids = [identity.message_ids(place.batch_id, place.index, 1)[0] for place in places]
-        numbers = [sequence_number(place.sequence) for place in places]
-    add = response.successful.add
-    digests = rules.body_md5s(fields.bodies)
-    for entry_id, message_id, digest, number in zip(fields.ids, message_ids, digests, numbers, strict=True):
-        result = add()
-        result.id, result.message_id = entry_id, message_id
-        result.md5_of_message_body, result.sequence_number = digest, number
-    for result, entry in zip(response.successful, full, strict=False):
-        for name, digest in attribute_digests(entry).items():
-            setattr(result, name, digest)
-    return response
+        return message_ids, sequence_numbers(sent.base, sent.count)
+    places = accepted.places()
+    message_ids = [identity.message_ids(place.batch_id, place.index, 1)[0] for place in places]
+    return message_ids, [sequence_number(place.sequence) for place in places]
 
 
 def _deduplication_id(queue: FifoQueue, request: Outgoing) -> str:

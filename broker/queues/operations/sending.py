@@ -15,6 +15,7 @@ from broker.queues import messages as rules
 from broker.queues.fifo import FifoQueue
 from broker.queues.identity import Identity
 from broker.queues.operations import ordered
+from broker.queues.operations.answers import all_sent
 from broker.queues.operations.batches import check_count, check_ids, failed
 from broker.queues.operations.outgoing import (
     add_message,
@@ -52,7 +53,8 @@ def send_message(
 
 def send_message_batch(
     queue: Queue, request: pb.SendMessageBatchRequest, *, identity: Identity, now_ms: int, sender_id: str
-) -> pb.SendMessageBatchResponse:
+) -> bytes:
+    """Returns the SendMessageBatchResponse, serialized."""
     check_count("SendMessageBatchRequestEntry", len(request.entries))
     if isinstance(queue, FifoQueue):
         return ordered.send_batch(queue, request, identity=identity, now_ms=now_ms, sender_id=sender_id)
@@ -62,17 +64,16 @@ def send_message_batch(
         ids.append(entry.id)
         bodies.append(entry.message_body)
     check_ids(ids)
-    response = pb.SendMessageBatchResponse()
     packed = _packed_if_plain(request, ids, bodies, queue.attributes.maximum_message_bytes)
     if packed is not None:
-        groups = [_Accepted(None, packed, ids, bodies, [])]
-    else:
-        groups = _accepted(list(request.entries), queue.attributes.maximum_message_bytes, response)
-    add = response.successful.add
-    for group in groups:
+        sent = queue.send(packed, len(ids), len(packed), delay_ms=None, now_ms=now_ms, sender_id=sender_id)
+        message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
+        return all_sent(ids, message_ids, rules.body_md5s(bodies))
+    response = pb.SendMessageBatchResponse()
+    for group in _accepted(list(request.entries), queue.attributes.maximum_message_bytes, response):
         sent = queue.send(
             group.packed,
-            len(group.ids),
+            len(group.entries),
             len(group.packed),
             delay_ms=group.delay_ms,
             now_ms=now_ms,
@@ -80,29 +81,27 @@ def send_message_batch(
             groups=group.groups(),
         )
         message_ids = identity.message_ids(sent.batch_id, sent.first_index, sent.count)
-        for entry_id, message_id, digest in zip(group.ids, message_ids, rules.body_md5s(group.bodies), strict=True):
-            result = add()  # and then its fields: half the time of keyword arguments
-            result.id, result.message_id, result.md5_of_message_body = entry_id, message_id, digest
-        for result, entry in zip(response.successful[-len(group.full) :], group.full, strict=False):
-            for name, digest in attribute_digests(entry).items():
-                setattr(result, name, digest)
-    return response
+        for entry, message_id in zip(group.entries, message_ids, strict=True):
+            response.successful.add(
+                id=entry.id,
+                message_id=message_id,
+                md5_of_message_body=rules.body_md5(entry.message_body),
+                **attribute_digests(entry),
+            )
+    return response.SerializeToString()
 
 
 @dataclass(slots=True)
 class _Accepted:
-    """Entries of a SendMessageBatch that follow each other and share a delay: one append to the log. ``full``: the
-    entries, where any may have attributes."""
+    """Entries of a SendMessageBatch that follow each other and share a delay: one append to the log."""
 
     delay_ms: int | None
     packed: bytes
-    ids: list[str]
-    bodies: list[bytes]
-    full: list[pb.SendMessageBatchRequestEntry]
+    entries: list[pb.SendMessageBatchRequestEntry]
 
     def groups(self) -> list[str] | None:
         """The message groups, where any message has one."""
-        names = [entry.message_group_id for entry in self.full]
+        names = [entry.message_group_id for entry in self.entries]
         return names if any(names) else None
 
 
@@ -141,10 +140,8 @@ def _accepted(
             response.failed.append(failed(entry.id, error))
             continue
         if not groups or groups[-1].delay_ms != delay_ms:
-            groups.append(_Accepted(delay_ms, b"", [], [], []))
+            groups.append(_Accepted(delay_ms, b"", []))
         group = groups[-1]
         group.packed += batch.SerializeToString()  # batches that are joined are the batch of all their messages
-        group.ids.append(entry.id)
-        group.bodies.append(entry.message_body)
-        group.full.append(entry)
+        group.entries.append(entry)
     return groups
