@@ -15,9 +15,8 @@ the highest round stand beside it and tell how much of it is noise.
 """
 
 import asyncio
-import statistics
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from broker.bench.measure import Measured, Meter, Plan, check_counts
 from broker.bench.payload import payload_of
 from broker.bench.processes import Server, broker_on
 from broker.bench.produce import fill, measure_produce
+from broker.bench.rounds import compare, together
 from broker.bench.rows import Row, row_of
 
 QUEUE = "bench-backlog"
@@ -184,31 +184,6 @@ def _restart(data_dir: Path, durability: str, waiting: int) -> Measured:
     return measured
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
-def together(windows: Sequence[Measured]) -> Measured:
-    """All windows as one; its memory is the highest of theirs."""
-    return Measured(
-        messages=sum(window.messages for window in windows),
-        seconds=sum(window.seconds for window in windows),
-        server_cpu_seconds=_sum(window.server_cpu_seconds for window in windows),
-        client_cpu_seconds=_sum(window.client_cpu_seconds for window in windows),
-        rss_mb=max((window.rss_mb for window in windows if window.rss_mb is not None), default=None),
-    )
-
-
-def compare(row: Row, windows: Sequence[Measured], others: Sequence[Measured]) -> None:
-    """Gives the row its ratio to the empty queue, of windows of the same round."""
-    pairs = zip(windows, others, strict=True)
-    ratios = [mine.messages / mine.seconds / (its.messages / its.seconds) for mine, its in pairs if its.messages]
-    if ratios:
-        row.ratios["empty_queue"] = round(statistics.median(ratios), 3)
-        row.extra |= {"lowest_round": round(min(ratios), 3), "highest_round": round(max(ratios), 3)}
-
-
 def _rows(rounds: Rounds, plan: Plan, durability: str) -> Iterator[Row]:
     sides = {"empty": rounds.empty, f"{plan.messages:,} waiting": rounds.backlog}
     for state, side in sides.items():
@@ -218,7 +193,7 @@ def _rows(rounds: Rounds, plan: Plan, durability: str) -> Iterator[Row]:
         ):
             row = row_of(f"backlog: {what}, {state}", durability, together(windows), plan.size_bytes)
             if side is rounds.backlog:
-                compare(row, windows, others)
+                compare(row, "empty_queue", windows, others)
             yield row
 
 

@@ -1,4 +1,4 @@
-"""FIFO queues: produce and consume with 1 to 100,000 message groups, and batches of ten beside a standard queue.
+"""FIFO queues: produce and consume with 1 to 100,000 message groups. (Unary calls are in `unary.py`.)
 
 Every message has its group, in turn, and a deduplication id of its own. All ids have the same width, so that messages
 are told apart by length as elsewhere.
@@ -8,20 +8,17 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from itertools import count
 
 import grpc.aio
 import uvloop
 from heddle.v1.message_pb2 import Message, MessageBatch
-from heddle.v1.queues_pb2 import SendMessageBatchRequest, SendMessageBatchRequestEntry
 from heddle.v1.views_pb2 import ProduceRequestView
 
 from broker.bench import wire
-from broker.bench.calls import ENTRIES, accepted_by_broker, measure_unary
 from broker.bench.compare import Setting
 from broker.bench.consume import measure_consume
-from broker.bench.loops import Progress, closed_loop
-from broker.bench.measure import Measured, Meter, Plan, check_counts
+from broker.bench.loops import Progress
+from broker.bench.measure import Measured, Meter, Plan
 from broker.bench.payload import Payload, body_of
 from broker.bench.processes import Server, broker_at
 from broker.bench.produce import ProduceStream
@@ -29,7 +26,6 @@ from broker.bench.rows import Row, row_of, throughput_ratio
 
 GROUPS = (1, 10, 1_000, 100_000)
 PLAN = Plan(messages=1_000_000, size_bytes=100, batch=500, in_flight=16, seconds=5.0)
-_UNARY = Plan(messages=10**12, size_bytes=1000, batch=ENTRIES, in_flight=64, seconds=5.0)
 _WIDTH = 12
 
 
@@ -122,57 +118,6 @@ async def _consume(server: Server, plan: Plan, groups: int) -> Measured:
         return measured
 
 
-class OrderedRequests:
-    """SendMessageBatch of ten to groups of their own, packed once: a call only puts new deduplication ids in their
-    places, so that the client does no more for FIFO than for the standard queue beside it."""
-
-    def __init__(self, queue_url: str, body: bytes) -> None:
-        places = [f"id-{place:0{_WIDTH}}" for place in range(ENTRIES)]
-        entries = [
-            SendMessageBatchRequestEntry(
-                id=str(place), message_body=body, message_group_id=str(place), message_deduplication_id=placeholder
-            )
-            for place, placeholder in enumerate(places)
-        ]
-        packed = SendMessageBatchRequest(queue_url=queue_url, entries=entries).SerializeToString()
-        self._between: list[bytes] = []
-        for placeholder in places:
-            before, found, packed = packed.partition(placeholder.encode())
-            assert found, "the placeholder is not in the request"
-            self._between.append(before + b"id-")
-        self._end = packed
-        self._numbers = count()
-
-    def next(self) -> bytes:
-        parts = [b"%b%0*d" % (between, _WIDTH, next(self._numbers)) for between in self._between]
-        parts.append(self._end)
-        return b"".join(parts)
-
-
-async def _unary(server: Server, plan: Plan) -> tuple[Measured, Measured]:
-    """SendMessageBatch of ten to a standard queue, then to a FIFO queue. Both queues go afterwards: sweeping the one
-    would be work beside the other."""
-    async with wire.channels_to(server.target) as (channel,):
-        name = f"bench-{uuid.uuid4().hex}"
-        standard_url = await wire.create_queue(channel, name)
-        fifo_url = await wire.create_queue(channel, f"{name}.fifo", fifo=True)
-        standard, sent = await measure_unary(channel, standard_url, plan, Meter(server.pid))
-        await wire.check_queue_holds(channel, standard_url, sent)
-        stub = wire.raw_unary(channel, "SendMessageBatch")
-        requests = OrderedRequests(fifo_url, body_of(plan.size_bytes))
-
-        async def send() -> int:
-            accepted = accepted_by_broker(await stub(requests.next()))
-            check_counts("SendMessageBatch: successful entries", expected=ENTRIES, actual=accepted)
-            return accepted
-
-        ordered, sent = await closed_loop(send, plan.in_flight, plan, Meter(server.pid))
-        await wire.check_queue_holds(channel, fifo_url, sent)
-        for url in (standard_url, fifo_url):
-            await wire.delete_queue(channel, url)
-        return standard, ordered
-
-
 def run(plan: Plan, setting: Setting) -> Iterator[Row]:
     words = setting.durability_in_words
     with broker_at(setting.target, setting.durability) as server:
@@ -185,10 +130,3 @@ def run(plan: Plan, setting: Setting) -> Iterator[Row]:
                     row.ratios["10_groups"] = ratio
                 few = row if groups == 10 else few  # what more groups are compared with
                 yield row
-        for_standard, for_fifo = uvloop.run(_unary(server, _UNARY))
-        standard = row_of("fifo: unary, standard", words, for_standard, 1000)
-        yield standard
-        ordered = row_of("fifo: unary", words, for_fifo, 1000)
-        if (ratio := throughput_ratio(ordered, standard)) is not None:
-            ordered.ratios["standard"] = ratio
-        yield ordered

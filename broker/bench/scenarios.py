@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from broker.bench import backlog, dead_letters, duplicates, fairness, idle, mixed, ordered, steady
+from broker.bench import backlog, dead_letters, duplicates, fairness, idle, mixed, ordered, steady, unary
 from broker.bench.aws import plans
 from broker.bench.aws.plans import lazily
 from broker.bench.compare import Setting
@@ -25,6 +25,7 @@ SCENARIOS = {
     "steady": Scenario(steady.PLAN, steady.run),
     "mixed": Scenario(mixed.PLAN, mixed.run),
     "fifo": Scenario(ordered.PLAN, ordered.run),
+    "calls": Scenario(unary.PLAN, unary.run),
     "dead-letters": Scenario(dead_letters.PLAN, dead_letters.run),
     "dedup": Scenario(duplicates.PLAN, duplicates.run),
     "fairness": Scenario(fairness.PLAN, fairness.run),
