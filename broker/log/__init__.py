@@ -6,7 +6,7 @@ Never: delivery state (that is the planes'), or a Python step for every message.
 from broker.log.batches import Batches
 from broker.log.ids import Ids, generation_of
 from broker.log.log import Entry, Log
-from broker.log.packed import Message, PackedBatch, pack_plain
+from broker.log.packed import Message, PackedBatch, pack_ordered, pack_plain
 from broker.log.sweep import Sweeper, garbage_end
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Sweeper",
     "garbage_end",
     "generation_of",
+    "pack_ordered",
     "pack_plain",
 ]

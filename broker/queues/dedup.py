@@ -134,10 +134,13 @@ class Dedup:
         if accepted_ms < self._last_ms:
             self.flush()
         self._last_ms = accepted_ms
-        for start in range(0, len(ids), _ROW_IDS_MAX):
-            stop = start + _ROW_IDS_MAX
-            row = self._row_for(base + start, len(ids[start:stop]))
-            row.append(accepted_ms, batch_id, first_index + start, ids[start:stop], groups[start:stop])
+        if len(ids) <= _ROW_IDS_MAX:
+            self._row_for(base, len(ids)).append(accepted_ms, batch_id, first_index, ids, groups)
+        else:
+            for start in range(0, len(ids), _ROW_IDS_MAX):
+                part = ids[start : start + _ROW_IDS_MAX]
+                row = self._row_for(base + start, len(part))
+                row.append(accepted_ms, batch_id, first_index + start, part, groups[start : start + len(part)])
         self._tables.add(self._keys(ids, groups), base, accepted_ms)
         if self._due_ms == NEVER_MS:
             self._due_ms = self._due_after(accepted_ms)

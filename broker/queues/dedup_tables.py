@@ -76,7 +76,7 @@ class IdTables:
         start = 0
         while start < len(keys):
             table = self._with_room(accepted_ms, expected)
-            stop = min(len(keys), start + table.capacity - table.count)
+            stop = min(len(keys), start + table.room)
             table.add(hashes[start:stop] if stop - start < len(keys) else hashes, sequence + start)
             table.newest_ms = accepted_ms
             start = stop
@@ -123,10 +123,10 @@ class IdTables:
             if accepted_ms < last.newest_ms:
                 pass  # the clock was set back: in one table, what is found later is older
             elif age_ms < self._window_ms // 2:
-                if last.count < last.capacity:
+                if last.room > 0:
                     return last
                 since_ms = last.since_ms
-                expected = max(expected, last.capacity * 2)
+                expected = max(expected, last.count * 2)
             elif age_ms < self._window_ms:
                 same_half = sum(table.count for table in self._tables if table.since_ms == last.since_ms)
                 expected = max(expected, same_half * 9 // 8)
@@ -217,8 +217,8 @@ class _QuickTable:
         return _QUICK_IDS_IN_ALL_MAX - cls._ids_in_all
 
     @property
-    def capacity(self) -> int:
-        return min(_QUICK_IDS_MAX, self.count + self.ids_left())
+    def room(self) -> int:
+        return min(_QUICK_IDS_MAX - self.count, _QUICK_IDS_IN_ALL_MAX - _QuickTable._ids_in_all)
 
     @property
     def nbytes(self) -> int:
@@ -268,9 +268,9 @@ class _Table:
         return self._index.count
 
     @property
-    def capacity(self) -> int:
-        """How many entries it has room for, until it grows."""
-        return self._index.capacity
+    def room(self) -> int:
+        """How many more entries it takes, until it grows."""
+        return self._index.capacity - self._index.count
 
     @property
     def nbytes(self) -> int:

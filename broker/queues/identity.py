@@ -8,6 +8,7 @@ import binascii
 import struct
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2s
 from typing import Final
 
@@ -90,12 +91,17 @@ def sequence_number(sequence: int) -> str:
 
 def sequence_numbers(first: int, count: int) -> list[str]:
     """Those of ``count`` messages in line."""
-    text = sequence_number(first)
-    low = int(text[-3:])
-    if low + count > len(_THREE_DIGITS):
+    thousands, low = divmod(first, 1000)
+    if low + count > 1000:
         return [sequence_number(sequence) for sequence in range(first, first + count)]
-    high = text[:-3]  # a third of the time of as many texts
-    return [high + digits for digits in _THREE_DIGITS[low : low + count]]
+    head = _sequence_head(thousands)  # a number beyond 64 bits takes 1 us to write
+    return [head + digits for digits in _THREE_DIGITS[low : low + count]]
+
+
+@lru_cache(maxsize=64)
+def _sequence_head(thousands: int) -> str:
+    """What the sequence numbers of a thousand messages have in common."""
+    return sequence_number(thousands * 1000)[:-3]
 
 
 def invalid_handle(text: str) -> ReceiptHandleIsInvalid:

@@ -1,6 +1,6 @@
 """The wire form that is written by hand is the one that protobuf writes."""
 
-from heddle.packing import pack_one, plain_header
+from heddle.packing import header, pack_one, plain_header
 from heddle.v1 import message_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,3 +24,11 @@ def test_plain_and_full_messages_mix_in_one_batch(messages: list[tuple[bytes, st
     )
     parsed = message_pb2.MessageBatch.FromString(packed)
     assert [(message.body, message.message_group_id) for message in parsed.messages] == messages
+
+
+@given(st.binary(min_size=1, max_size=300) | st.sampled_from(EDGES).map(bytes), st.text(min_size=1, max_size=300))
+def test_a_header_counts_what_follows_the_body(body: bytes, group: str) -> None:
+    other = message_pb2.Message(message_group_id=group).SerializeToString()
+    assert header(len(body), len(other)) + body + other == pack_one(
+        message_pb2.Message(body=body, message_group_id=group)
+    )

@@ -1,13 +1,15 @@
-"""The answers that are written by hand are those that protobuf writes."""
+"""Answers and messages that are written by hand are those that protobuf writes."""
 
 import re
 from hashlib import md5
 
 from heddle.v1 import queues_pb2 as pb
+from heddle.v1.message_pb2 import Message, MessageBatch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import limits
+from broker.log import pack_ordered
 from broker.queues.identity import Identity, sequence_number, sequence_numbers
 from broker.queues.operations.answers import all_sent, all_sent_in_order
 
@@ -36,6 +38,21 @@ def test_ids_of_every_length() -> None:
         expected = pb.SendMessageBatchResponse()
         expected.successful.add(id="i" * length, message_id="m" * 36, md5_of_message_body="d" * 32)
         assert all_sent(["i" * length], ["m" * 36], ["d" * 32]) == expected.SerializeToString()
+
+
+_NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=limits.GROUP_ID_CHARACTERS_MAX)
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=3000), _NAMES.filter(bool), _NAMES), max_size=10))
+def test_ordered_messages_are_packed_as_protobuf_packs_them(messages: list[tuple[bytes, str, str]]) -> None:
+    batch = MessageBatch(
+        messages=[
+            Message(body=body, message_group_id=group, message_deduplication_id=deduplication_id)
+            for body, group, deduplication_id in messages
+        ]
+    )
+    bodies, groups, deduplication_ids = zip(*messages, strict=True) if messages else ((), (), ())
+    assert pack_ordered(bodies, groups, deduplication_ids) == batch.SerializeToString()
 
 
 @given(first=st.integers(0, 2**50) | st.sampled_from([990, 995, 999, 1000, 999_995]), count=st.integers(0, 20))

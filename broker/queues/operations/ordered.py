@@ -8,6 +8,7 @@ from heddle.v1.message_pb2 import MessageBatch
 
 from broker import limits
 from broker.errors import BrokerError, InvalidParameterValue, MissingParameter
+from broker.log import pack_ordered
 from broker.queues import messages as rules
 from broker.queues import produced
 from broker.queues.fifo import FifoQueue
@@ -125,14 +126,7 @@ def _packed_if_plain(queue: FifoQueue, request: pb.SendMessageBatchRequest, fiel
         return None
     if not rules.are_ids([*fields.groups, *given]):
         return None
-    batch = MessageBatch()
-    add = batch.messages.add
-    for body, group, deduplication_id in zip(fields.bodies, fields.groups, fields.deduplication_ids, strict=True):
-        message = add()
-        message.body, message.message_group_id = body, group
-        if deduplication_id:
-            message.message_deduplication_id = deduplication_id
-    packed = batch.SerializeToString()
+    packed = pack_ordered(fields.bodies, fields.groups, fields.deduplication_ids)
     # The tag of a deduplication id takes a byte more in a message than in an entry.
     return packed if request.ByteSize() == plain_request_bytes(request, fields.ids, len(packed) - len(given)) else None
 
