@@ -1,4 +1,4 @@
-"""The backlog: both brokers hold what they should after every round, and its rows tell the median round."""
+"""The backlog: both brokers hold what they should after every round."""
 
 import asyncio
 import json
@@ -9,8 +9,7 @@ from memory_broker import memory_broker
 
 from broker.bench import backlog
 from broker.bench.cli import bench
-from broker.bench.measure import CountsDisagreeError, Measured, Plan
-from broker.bench.rows import row_of
+from broker.bench.measure import CountsDisagreeError, Plan
 
 PLAN = Plan(messages=2_000, size_bytes=100, batch=100, in_flight=4, seconds=5.0, warm_up_seconds=0.05)
 
@@ -21,10 +20,6 @@ def measure(plan: Plan, loses_every: int = 0) -> backlog.Rounds:
             return await backlog.measure_rounds(empty, full, plan)
 
     return asyncio.run(main())
-
-
-def window(messages: int, seconds: float = 1.0, rss_mb: float | None = None) -> Measured:
-    return Measured(messages, seconds, server_cpu_seconds=0.5, client_cpu_seconds=0.25, rss_mb=rss_mb)
 
 
 def test_the_backlog_waits_through_all_rounds() -> None:
@@ -39,22 +34,6 @@ def test_a_lost_message_fails_the_backlog() -> None:
     with pytest.raises(BaseException) as raised:
         measure(PLAN, loses_every=5)
     assert isinstance(raised.value, CountsDisagreeError) or raised.group_contains(CountsDisagreeError)
-
-
-def test_windows_are_added_up() -> None:
-    assert backlog.together([window(100, 1.0, 80.0), window(300, 2.0, 90.0)]) == Measured(
-        400, 3.0, server_cpu_seconds=1.0, client_cpu_seconds=0.5, rss_mb=90.0
-    )
-    unknown = backlog.together([Measured(100, 1.0), Measured(100, 1.0)])
-    assert (unknown.server_cpu_seconds, unknown.rss_mb) == (None, None)
-
-
-def test_the_ratio_is_that_of_the_median_round() -> None:
-    mine, its = [window(90), window(100), window(10), window(5)], [window(100), window(100), window(100), window(0)]
-    row = row_of("backlog: produce", "", backlog.together(mine), 100)
-    backlog.compare(row, mine, its)
-    assert row.to_dict()["ratio_to_empty_queue"] == 0.9
-    assert (row.extra["lowest_round"], row.extra["highest_round"]) == (0.1, 1.0)
 
 
 def test_backlog_end_to_end() -> None:
