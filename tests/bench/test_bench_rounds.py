@@ -1,4 +1,4 @@
-"""What takes turns: windows are added up, the ratio is that of the median round, and calls are counted on every side."""
+"""What takes turns: windows are added up, the ratio is that of the median round, and calls are counted on each side."""
 
 import json
 
