@@ -1,12 +1,12 @@
 """Where ids may be: tables in memory from the hash of an id to sequence numbers, for the deduplication history.
 
 They answer with candidates: every place where an id is, and now and then one where it is not, which the history finds
-out from its rows. A table takes the ids of half a window at most, and goes as a whole. There are two kinds: while ids
-are few, a dict of their hashes, 105 bytes an id; from some ten thousand on, memory that is mapped and not allocated, so
-that a large one costs nothing until it is filled, and that is bytes: no Python object stands for an id.
+out from its rows. A table takes the ids of half a window at most, and goes as a whole. There are two kinds: for the
+first ids a dict of their hashes, 105 bytes an id; for more of them memory that is mapped and not allocated, so that a
+large one costs nothing until it is filled, and that is bytes: no Python object stands for an id.
 
-Measured, instructions for ten new ids, found absent and added: 31,000 in a dict, 130,000 in bytes, which is why there
-are dicts: that was a seventh of a SendMessageBatch.
+Ten new ids, found absent and added, are 46,000 instructions with a dict and 120,000 in bytes, of 900,000 that a
+SendMessageBatch takes in all.
 
 The hash is Python's own of a string, SipHash with a key made at random for each process (unless PYTHONHASHSEED fixes
 it): a client cannot choose ids that collide. It never reaches the disk.
