@@ -216,6 +216,7 @@ class DedupMachine(RuleBasedStateMachine):
             self.model = copy.deepcopy(self.durable)
         else:
             self._drain()
+            self.durable = copy.deepcopy(self.model)  # also where nothing was left to commit
         for message in self.model.accepted:
             age_ms = self.now_ms - message.accepted_ms
             back_ms = min(back_ms, age_ms - _WINDOW_MS if age_ms >= _WINDOW_MS else age_ms + _WINDOW_MS - 1)
