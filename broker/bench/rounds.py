@@ -6,15 +6,16 @@ not count; the lowest and the highest stand beside it and tell how much of it is
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from broker.bench.measure import Measured
 from broker.bench.rows import Row
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
+def _sum(values: Sequence[float | None]) -> float | None:
+    """None where any is not known."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return sum(known) if values and len(known) == len(values) else None
 
 
 def together(windows: Sequence[Measured]) -> Measured:
@@ -22,8 +23,8 @@ def together(windows: Sequence[Measured]) -> Measured:
     return Measured(
         messages=sum(window.messages for window in windows),
         seconds=sum(window.seconds for window in windows),
-        server_cpu_seconds=_sum(window.server_cpu_seconds for window in windows),
-        client_cpu_seconds=_sum(window.client_cpu_seconds for window in windows),
+        server_cpu_seconds=_sum([window.server_cpu_seconds for window in windows]),
+        client_cpu_seconds=_sum([window.client_cpu_seconds for window in windows]),
         rss_mb=max((window.rss_mb for window in windows if window.rss_mb is not None), default=None),
     )
 

@@ -2,8 +2,8 @@
 
 They answer with candidates: every place where an id is, and now and then one where it is not, which the history finds
 out from its rows. A table takes the ids of half a window at most, and goes as a whole. There are two kinds: for the
-first ids a dict of their hashes, 105 bytes an id; for more of them memory that is mapped and not allocated, so that a
-large one costs nothing until it is filled, and that is bytes: no Python object stands for an id.
+first ids a dict of their hashes, 120 to 140 bytes an id; for more of them memory that is mapped and not allocated, so
+that a large one costs nothing until it is filled, and that is bytes: no Python object stands for an id.
 
 Ten new ids, found absent and added, are 46,000 instructions with a dict and 120,000 in bytes, of 900,000 that a
 SendMessageBatch takes in all.
@@ -36,8 +36,9 @@ _HUGE_BYTES_MIN: Final = 1 << 22
 _MOVED: Final = 6  # entries for each that is added, while the larger index is built
 _MOVED_AT_ONCE: Final = 512  # at the least; 0.1 to 0.2 ms
 
-_QUICK_IDS_MAX: Final = 1 << 17  # of a table that is a dict: 14 MB
-_QUICK_IDS_IN_ALL_MAX: Final = 1 << 20  # of the dicts of all histories: 110 MB
+# Of a table that is a dict: 9 MB. Growing and dropping it are steps of 2 ms, or 4 on a slow machine.
+_QUICK_IDS_MAX: Final = 1 << 16
+_QUICK_IDS_IN_ALL_MAX: Final = 1 << 19  # of the dicts of all histories: 70 MB
 _QUICK_IDS_LEFT_MIN: Final = 1 << 12  # no dict is begun for fewer
 
 _FEW: Final = 16  # keys, that take less time one by one: 0.2 µs each, where a batch takes 4 at the least
@@ -222,7 +223,9 @@ class _QuickTable:
 
     @property
     def nbytes(self) -> int:
-        return getsizeof(self._newest) + 64 * len(self._newest) + getsizeof(self._older)  # two numbers are 64 bytes
+        newest, older = self._newest, self._older
+        # A hash takes 48 bytes, a sequence number 32; the values of the one dict are the keys of the other.
+        return getsizeof(newest) + 80 * len(newest) + getsizeof(older) + 32 * len(older)
 
     def add(self, keys: _Keys, sequence: int) -> None:
         """As ``_Table.add``."""

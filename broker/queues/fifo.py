@@ -76,11 +76,11 @@ class FifoQueue(Queue):
 
     def groups_in_flight(self) -> int:
         """Groups that have messages in flight."""
-        if self.state.runs.counts[State.IN_FLIGHT]:
-            groups, end = self.groups, self._in_flight_end
+        groups, end = self.groups, self._in_flight_end
+        if groups.end < end and self.state.runs.counts[State.IN_FLIGHT]:  # only after a start: metrics ask for this
             self._look_from_here()
             self._look_ahead(groups, lambda: groups.end < end)
-        return self.groups.in_flight
+        return groups.in_flight
 
     def load_more(self, now_ms: int) -> bool:
         return self._dedup.load(now_ms, per_group=self.attributes.deduplication_per_group)

@@ -61,7 +61,7 @@ class Identity:
             return [f"{stem}{(low + index) & 0xFFFFFFFF:08x}" for index in range(count)]
         # Half the time of the line above.
         digits = struct.pack(f">{count}I", *range(low, low + count)).hex("-", 4)
-        return [stem + each for each in digits.split("-")]
+        return [stem + each for each in digits.split("-")] if count else []
 
     def encode_handle(self, handle: ReceiptHandle) -> str:
         body = _HANDLE.pack(handle.log_id, handle.sequence, handle.batch_id, handle.delivery_id)

@@ -192,7 +192,7 @@ class _Block(Generic[M]):
 
 class Window(ABC, Generic[M]):
     """``start``: the first sequence number of the log; ``window``: visible messages to look ahead, but ``ahead`` where
-    these are of ``many`` members, and any of them may be delivered.
+    these are of ``many`` members, and any of them may be delivered, or where nobody looks.
 
     What it means for a member that a message waits, flies, lands or is gone, is said by the classes derived from this.
     """
@@ -233,8 +233,8 @@ class Window(ABC, Generic[M]):
 
     @property
     def has_room(self) -> bool:
-        """Whether what is appended to the log joins it. No more than ``ahead`` do unasked: a queue that nobody receives
-        from needs no window, and 120,000 messages take 15 MB."""
+        """Whether what is appended to the log joins it: not after ``ahead`` that did so since somebody last looked. A
+        FIFO queue that nobody receives from needs no wide window, and 120,000 messages take 15 MB."""
         return self._unasked < self._ahead and self.waiting < self._reach and self._left < 2 * self._window
 
     def asked(self) -> None:

@@ -7,6 +7,7 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from broker.queues import window as window_module
 from broker.queues.groups import Group, Groups, Holder
 from broker.queues.runs import RunMap, State
 
@@ -48,8 +49,15 @@ _ACTIONS = actions(
 class GroupsMachine(RuleBasedStateMachine):
     """A run map with its groups, used as a queue uses them. ``entries``: the names of the messages of each."""
 
-    @initialize(window=st.integers(5, 20), ahead=st.sampled_from([2, 5, 20]), many=st.sampled_from([0, 2, 100]))
-    def start(self, window: int, ahead: int, many: int) -> None:
+    @initialize(
+        window=st.integers(5, 20),
+        ahead=st.sampled_from([2, 5, 20]),
+        many=st.sampled_from([0, 2, 100]),
+        block=st.sampled_from([1, 4, 500]),
+    )
+    def start(self, window: int, ahead: int, many: int, block: int) -> None:
+        self.patch = mock.patch.object(window_module, "_BLOCK_APPENDED_MAX", block)
+        self.patch.start()
         self.window, self.ahead, self.many = window, min(ahead, window), many
         self.now_ms = 1_000
         self.runs = RunMap([])
@@ -65,9 +73,13 @@ class GroupsMachine(RuleBasedStateMachine):
         self.holders = [Holder() for _ in range(_HOLDERS)]
         self.groups = Groups(self.runs, start=1, window=window, ahead=ahead, many=many)
 
+    def teardown(self) -> None:
+        self.patch.stop()
+
     # --- what the queue does
 
     def _look_ahead(self, holder: Holder | None = None) -> None:
+        self.groups.asked()
         while self.groups.end < self.next_sequence and (
             self.groups.wants_more or (self.groups.may_widen and not self.groups.any_open(holder))
         ):

@@ -152,3 +152,27 @@ def test_a_small_group_has_its_turn_behind_a_busy_one() -> None:
         _send(plane, queue, "busy", "another")
         assert queue.groups.end == _BLOCKED + 3
     assert received == [[1], [_BLOCKED + 1]]
+
+
+def test_whoever_counts_groups_in_flight_asks_for_no_messages() -> None:
+    with (
+        mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000),
+        mock.patch.object(limits, "LOOK_AHEAD_A_STEP_MAX", 5_000),
+    ):
+        plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
+        plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
+        queue = plane[_NAME]
+        assert isinstance(queue, FifoQueue)
+        _send(plane, queue, "a", "first")
+        assert _received(plane, queue) == [1]
+        for number in range(_BLOCKED):
+            _send(plane, queue, "b", str(number))
+        end = queue.groups.end
+        assert end < queue.state.log.next_sequence
+        assert queue.groups_in_flight() == 1
+        assert queue.groups.end == end
+        plane.settle()
+        plane.open()  # now they are not known yet, and must be looked for
+        found = plane[_NAME]
+        assert isinstance(found, FifoQueue)
+        assert found.groups_in_flight() == 1
