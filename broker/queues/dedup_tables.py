@@ -127,7 +127,7 @@ class IdTables:
                 if last.room > 0:
                     return last
                 since_ms = last.since_ms
-                expected = max(expected, last.count * 2)
+                expected = max(expected, last.count * (4 if isinstance(last, _QuickTable) else 2))
             elif age_ms < self._window_ms:
                 same_half = sum(table.count for table in self._tables if table.since_ms == last.since_ms)
                 expected = max(expected, same_half * 9 // 8)
