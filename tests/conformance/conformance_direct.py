@@ -24,6 +24,7 @@ from conformance_faces import (
     request_of,
 )
 from google.protobuf.message import Message
+from heddle.v1 import queues_pb2 as pb
 
 from broker.api.desk import Desk
 from broker.api.grpc.queues_service import QueuesService
@@ -83,7 +84,7 @@ class DirectFace:
     def start(self, operation: str, members: Mapping[str, Any], account: str = "") -> Call:
         call = getattr(self._service.calls, operation)
         answer = self._service.answer(call, request_of(operation, members), _Context(metadata_of(account)))
-        return _DirectCall(self._loop, answer, self._woken)
+        return _DirectCall(self._loop, getattr(pb, f"{operation}Response"), answer, self._woken)
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
         return output_of(self.start(operation, members))
@@ -123,18 +124,25 @@ class DirectFace:
 
 
 class _DirectCall:
-    def __init__(self, loop: VirtualLoop, answer: Coroutine[Any, Any, Message], woken: asyncio.Event) -> None:
-        self._loop, self._woken = loop, woken
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        answer_type: type[Message],
+        answer: Coroutine[Any, Any, Message | bytes],
+        woken: asyncio.Event,
+    ) -> None:
+        self._loop, self._answer_type, self._woken = loop, answer_type, woken
         self._started_s = loop.time()
         self._task: asyncio.Task[tuple[float, Outcome]] = loop.create_task(self._run(answer))
 
-    async def _run(self, answer: Coroutine[Any, Any, Message]) -> tuple[float, Outcome]:
+    async def _run(self, answer: Coroutine[Any, Any, Message | bytes]) -> tuple[float, Outcome]:
         outcome: Outcome
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 response = await answer
             # Through bytes and back: what cannot be written to a wire is no answer.
-            outcome = members_of(type(response).FromString(response.SerializeToString()))
+            packed = response if isinstance(response, bytes) else response.SerializeToString()
+            outcome = members_of(self._answer_type.FromString(packed))
         except AwsError as refusal:
             outcome = refusal
         self._woken.set()

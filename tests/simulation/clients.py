@@ -41,7 +41,7 @@ async def sender(world: World, number: int) -> None:
             elif world.random.random() < 0.2:
                 line.delay_seconds = world.random.randint(0, HIDDEN_SECONDS_MAX // 2)
         try:
-            response = await world.call("SendMessageBatch", request)
+            response = pb.SendMessageBatchResponse.FromString(await world.call("SendMessageBatch", request))
         except Refused:
             for entry in entries:
                 world.ledger.refused(entry)
