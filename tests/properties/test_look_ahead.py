@@ -133,8 +133,9 @@ def test_a_short_poll_finds_it() -> None:
     assert asyncio.run(asyncio.wait_for(poll(), 60)) == []
 
 
-def test_a_small_group_has_its_turn_behind_a_busy_one() -> None:
-    """Where the groups are few, the window is wide, and receives take them in turn."""
+@pytest.fixture
+def wide() -> Iterator[tuple[VirtualPlane, FifoQueue]]:
+    """An empty queue whose window is wide where its groups are few, and is loaded in one step."""
     with (
         mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000),
         mock.patch.object(limits, "LOOK_AHEAD_A_STEP_MAX", 5_000),
@@ -143,36 +144,35 @@ def test_a_small_group_has_its_turn_behind_a_busy_one() -> None:
         plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
         queue = plane[_NAME]
         assert isinstance(queue, FifoQueue)
-        for number in range(_BLOCKED):
-            _send(plane, queue, "busy", str(number))
-        _send(plane, queue, "small", "small")
-        assert queue.groups.end == 1 + limits.UNBLOCKED_AHEAD_MESSAGES  # nobody has asked for more
-        received = [_received(plane, queue) for _ in range(2)]
-        assert queue.groups.end == _BLOCKED + 2
-        _send(plane, queue, "busy", "another")
-        assert queue.groups.end == _BLOCKED + 3
+        yield plane, queue
+
+
+def test_a_small_group_has_its_turn_behind_a_busy_one(wide: tuple[VirtualPlane, FifoQueue]) -> None:
+    """Where the groups are few, the window is wide, and receives take them in turn."""
+    plane, queue = wide
+    for number in range(_BLOCKED):
+        _send(plane, queue, "busy", str(number))
+    _send(plane, queue, "small", "small")
+    assert queue.groups.end == 1 + limits.UNBLOCKED_AHEAD_MESSAGES  # nobody has asked for more
+    received = [_received(plane, queue) for _ in range(2)]
+    assert queue.groups.end == _BLOCKED + 2
+    _send(plane, queue, "busy", "another")
+    assert queue.groups.end == _BLOCKED + 3
     assert received == [[1], [_BLOCKED + 1]]
 
 
-def test_whoever_counts_groups_in_flight_asks_for_no_messages() -> None:
-    with (
-        mock.patch.object(limits, "UNBLOCKED_AHEAD_GROUPS", 1_000),
-        mock.patch.object(limits, "LOOK_AHEAD_A_STEP_MAX", 5_000),
-    ):
-        plane = VirtualPlane(on_commit=lambda: None, on_reset=lambda: None)
-        plane.queues.create(SCOPE, _NAME, {"FifoQueue": "true"}, {}, now_ms=plane.now_ms)
-        queue = plane[_NAME]
-        assert isinstance(queue, FifoQueue)
-        _send(plane, queue, "a", "first")
-        assert _received(plane, queue) == [1]
-        for number in range(_BLOCKED):
-            _send(plane, queue, "b", str(number))
-        end = queue.groups.end
-        assert end < queue.state.log.next_sequence
-        assert queue.groups_in_flight() == 1
-        assert queue.groups.end == end
-        plane.settle()
-        plane.open()  # now they are not known yet, and must be looked for
-        found = plane[_NAME]
-        assert isinstance(found, FifoQueue)
-        assert found.groups_in_flight() == 1
+def test_whoever_counts_groups_in_flight_asks_for_no_messages(wide: tuple[VirtualPlane, FifoQueue]) -> None:
+    plane, queue = wide
+    _send(plane, queue, "a", "first")
+    assert _received(plane, queue) == [1]
+    for number in range(_BLOCKED):
+        _send(plane, queue, "b", str(number))
+    end = queue.groups.end
+    assert end < queue.state.log.next_sequence
+    assert queue.groups_in_flight() == 1
+    assert queue.groups.end == end
+    plane.settle()
+    plane.open()  # now they are not known yet, and must be looked for
+    found = plane[_NAME]
+    assert isinstance(found, FifoQueue)
+    assert found.groups_in_flight() == 1
